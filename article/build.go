@@ -2,6 +2,7 @@ package article
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"strings"
 )
@@ -54,7 +55,7 @@ func (a *Article) With(e Edit) *Article {
 		f := rest[:n]
 		rest = rest[n:]
 		colon := bytes.IndexByte(f, ':')
-		name := f[:colon]
+		name := bytes.TrimPrefix(f[:colon], []byte(".")) // stuffed
 		switch {
 		case named(name, e.Drop):
 		case e.PrependPath != "" && len(name) == 4 && bytes.EqualFold(name, []byte("Path")):
@@ -88,7 +89,7 @@ func named(name []byte, names []string) bool {
 func reparsed(wire []byte, body int) *Article {
 	a, err := Parse(wire, Limits{Article: len(wire), Header: len(wire), Field: len(wire), Line: len(wire) + 1})
 	if err != nil || a.body != body {
-		panic("article: an edit spoilt an article: " + err.Error())
+		panic(fmt.Sprintf("article: an edit spoilt an article (%d, %d): %v", a.body, body, err))
 	}
 	return a
 }
@@ -140,6 +141,9 @@ func (d *Draft) Build(lim Limits) (*Article, error) {
 	}
 	var out []byte
 	for _, f := range d.Header {
+		if err := checkContent(f[0], f[1]); err != nil {
+			return nil, err
+		}
 		line := f[0] + ": " + strings.TrimLeft(f[1], " \t") + "\r\n"
 		if line[0] == '.' {
 			line = "." + line
@@ -158,6 +162,22 @@ func (d *Draft) Build(lim Limits) (*Article, error) {
 		body = append(body, '\r', '\n')
 	}
 	return Parse(append(Stuff(out, body), end...), lim)
+}
+
+// checkContent refuses what would become more than one field when written: a
+// line end that is no fold. So nothing a client sends can add a header line.
+func checkContent(name, v string) error {
+	if strings.ContainsAny(name, ":\r\n") {
+		return bad("", "a header field's name holds a colon or a line end")
+	}
+	v = strings.TrimLeft(v, " \t")
+	for i := strings.IndexAny(v, "\r\n"); i >= 0; i = strings.IndexAny(v, "\r\n") {
+		if v = v[i:]; !strings.HasPrefix(v, "\r\n ") && !strings.HasPrefix(v, "\r\n\t") {
+			return bad(name, "holds a line end that is no fold")
+		}
+		v = v[3:]
+	}
+	return nil
 }
 
 // NewDraft splits an article that came from a client, in wire form, into a

@@ -3,7 +3,6 @@ package article
 import (
 	"bytes"
 	"crypto/sha256"
-	"net/mail"
 	"strings"
 	"time"
 )
@@ -171,36 +170,6 @@ func InPath(path, host string) bool {
 		}
 	}
 	return false
-}
-
-// dateForms are those seen in old articles that net/mail does not take.
-var dateForms = [...]string{
-	"Mon, 2 Jan 06 15:04:05 MST", "Mon, 2 Jan 2006 15:04:05 MST", "2 Jan 06 15:04:05 MST", "2 Jan 06 15:04 MST",
-	"Mon, 2 Jan 06 15:04:05 -0700", "2 Jan 06 15:04:05 -0700", "Mon, 2 Jan 06 15:04 MST", "Mon, 2-Jan-06 15:04:05 MST",
-	"Mon, 2 Jan 2006 15:04:05", "2 Jan 2006 15:04:05", "Mon Jan 2 15:04:05 2006", "Mon Jan 2 15:04:05 MST 2006",
-	time.RFC3339,
-}
-
-// ParseDate reads a Date field, leniently: RFC 5536 §3.1.1, the obsolete forms of
-// RFC 5322 §4.3, and what old articles hold. A wrong day of the week is no error.
-func ParseDate(s string) (time.Time, error) {
-	s = strings.TrimSpace(s)
-	if len(s) > 128 {
-		return time.Time{}, bad("Date", "of %d octets", len(s))
-	}
-	if t, err := mail.ParseDate(s); err == nil {
-		return t.UTC(), nil
-	}
-	if i := strings.IndexByte(s, '('); i > 0 {
-		s = strings.TrimSpace(s[:i])
-	}
-	s = strings.Join(strings.Fields(s), " ")
-	for _, form := range dateForms {
-		if t, err := time.Parse(form, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	return time.Time{}, bad("Date", "%.60q is no date as RFC 5322 writes it", s)
 }
 
 // FormatDate writes a date as RFC 5536 §3.1.1 wants it, in UTC.

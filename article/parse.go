@@ -94,8 +94,11 @@ func (a *Article) parseHeader(lim Limits) error {
 		if at += n; at > lim.Header {
 			return large("", "header of over %d octets", lim.Header)
 		}
-		field := rest[:n-2]
+		field, crlf := bytes.CutSuffix(rest[:n], []byte("\r\n"))
 		rest = rest[n:]
+		if !crlf || len(field) == 0 {
+			return bad("", "a header line ends with CR or LF alone")
+		}
 		if field[0] == '.' {
 			if len(field) < 2 || field[1] != '.' {
 				return bad("", "a line of the header is a dot, or begins with one that is not doubled")
