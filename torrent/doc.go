@@ -1,0 +1,2 @@
+// Package torrent keeps large attachments of articles as torrents.
+package torrent

@@ -1,0 +1,3 @@
+package torrent
+
+import _ "github.com/anacrolix/torrent"
