@@ -1,0 +1,54 @@
+# litfass: the verbs of docs/contract.md. Needs Go; `make test` installs the rest as far as it may.
+GO ?= go
+export CGO_ENABLED = 0
+export GOFLAGS += -buildvcs=false
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+BUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+CORE = notorrent,nosearch
+REPORT = $(GO) run ./test/report
+
+.PHONY: run build build-core quick test test-deps check bench cross clean
+
+run: build
+	bin/litfass serve
+
+build:
+	$(BUILD) -o bin/litfass ./cmd/litfass
+
+# without torrent and full-text search, for boxes with little flash
+build-core:
+	$(BUILD) -tags $(CORE) -o bin/litfass-core ./cmd/litfass
+
+# the tests beside the code
+quick:
+	$(GO) test ./...
+
+# everything: beside the code, again with the race detector where there is a C compiler, then real programs
+test: test-deps
+	@bash test/all.sh
+
+test-deps:
+	@bash test/deps.sh
+
+check:
+	@bash test/check.sh
+
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(or $(PKG),./...)
+
+# os/arch/variant of the boxes that are out there
+CROSS = linux/amd64 linux/arm64 linux/arm/5 linux/arm/7 linux/mips/softfloat linux/mipsle/softfloat linux/386 linux/riscv64
+cross:
+	@set -e; for t in $(CROSS); do \
+	  IFS=/ read -r os arch variant <<< "$$t"; \
+	  for b in litfass litfass-core; do \
+	    tags=; [ $$b = litfass ] || tags=$(CORE); \
+	    out=bin/cross/$$b-$$os-$$arch$${variant:+-$$variant}; \
+	    GOOS=$$os GOARCH=$$arch GOARM=$$( [ $$arch = arm ] && echo $$variant ) GOMIPS=$$( [ $${arch#mips} != $$arch ] && echo $$variant ) \
+	      $(BUILD) -tags "$$tags" -o $$out ./cmd/litfass; \
+	    ls -l $$out | awk '{printf "%-44s %5.1f MiB\n", $$9, $$5/1048576}'; \
+	  done; done
+SHELL = bash
+
+clean:
+	rm -rf bin .cache

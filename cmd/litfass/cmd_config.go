@@ -1,0 +1,63 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+func configCommands() []command {
+	return []command{
+		{name: "print", short: "print the default configuration with comments", run: cmdConfigPrint},
+		{name: "check", short: "read the configuration and say what is wrong with it", run: cmdConfigCheck},
+	}
+}
+
+func cmdConfigPrint(c *call) error {
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	printConfig(c.out)
+	return nil
+}
+
+func cmdConfigCheck(c *call) error {
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(c.config, c.data)
+	if err != nil {
+		return err
+	}
+	if cfg.file == "" {
+		fmt.Fprintln(c.out, "no configuration file found: the built-in default is used, and is sound")
+		return nil
+	}
+	fmt.Fprintf(c.out, "%s: sound\n", cfg.file)
+	return nil
+}
+
+// version is set by the linker: make build.
+var version = ""
+
+func cmdVersion(c *call) error {
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	v := versionString()
+	if c.json {
+		return c.printJSON(map[string]string{"version": v, "go": runtime.Version(), "os": runtime.GOOS, "arch": runtime.GOARCH})
+	}
+	fmt.Fprintf(c.out, "litfass %s (%s, %s/%s)\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return nil
+}
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "devel"
+}

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// config is the whole configuration file. Each room has a section; a key is a
+// field with its name (toml), its meaning (doc), and its default in defaults.
+// "config print" and the reference in docs are made from these.
+type config struct {
+	Host    string         `toml:"host" doc:"path identity and Message-ID domain; default: made once from machine name and node key, never shared by two nodes" example:"box7.mesh.example"`
+	Data    string         `toml:"data" doc:"the data folder; one process at a time holds it"`
+	NNTP    nntpSection    `toml:"nntp" doc:"newsreaders and peers"`
+	SMTP    smtpSection    `toml:"smtp" doc:"mail to groups and from them"`
+	HTTP    httpSection    `toml:"http" doc:"forum, feeds, tracker, /metrics, /healthz"`
+	Torrent torrentSection `toml:"torrent" doc:"attachments as torrents"`
+	PKI     pkiSection     `toml:"pki" doc:"signatures and rights"`
+	Spool   spoolSection   `toml:"spool" doc:"where articles lie and how long"`
+	Peer    []peerSection  `toml:"peer" doc:"a neighbour; may stand here or be added while running (the file wins)"`
+
+	file string // where it was read from, or ""
+}
+
+type nntpSection struct {
+	Listen     []string   `toml:"listen" doc:"addresses for readers and peers"`
+	Anonymous  string     `toml:"anonymous" doc:"none | read | post: what a client may do without logging in" oneof:"none read post"`
+	Trusted    []string   `toml:"trusted" doc:"clients to whom anonymous applies; others must log in" kind:"prefix"`
+	MaxArticle size       `toml:"max_article" doc:"as stored and relayed"`
+	MaxPost    size       `toml:"max_post" doc:"a POST before its attachments are detached; smtp and web alike"`
+	TLS        tlsSection `toml:"tls" doc:"the certificate of every door"`
+}
+
+type tlsSection struct {
+	Cert   string   `toml:"cert" doc:"certificate chain, a PEM file; empty: the node's own, for implicit TLS and pinned peers" kind:"path"`
+	Key    string   `toml:"key" doc:"its key, a PEM file" kind:"path"`
+	Listen []string `toml:"listen" doc:"addresses for implicit TLS; usual: 127.0.0.1:1563"`
+}
+
+type smtpSection struct {
+	Listen     []string `toml:"listen" doc:"addresses for mail from outside"`
+	Submission []string `toml:"submission" doc:"addresses for mail of accounts; usual: 127.0.0.1:2587"`
+	LMTP       []string `toml:"lmtp" doc:"addresses for a mail server in front that speaks LMTP"`
+	Domain     string   `toml:"domain" doc:"group@domain posts to group; default: host" example:"box7.mesh.example"`
+	Smarthost  string   `toml:"smarthost" doc:"mail leaves through it; empty: mail leaves to nobody"`
+	Anonymous  string   `toml:"anonymous" doc:"none | confirm | post: mail to a group from a sender without account" oneof:"none confirm post"`
+	Trusted    []string `toml:"trusted" doc:"hosts to whom that applies, others are asked to confirm; not a mail server in front" kind:"prefix"`
+	Front      []string `toml:"front" doc:"mail servers in front: judged is the sender, not the host" kind:"prefix"`
+}
+
+type httpSection struct {
+	Listen    []string `toml:"listen" doc:"addresses for browsers and feed readers"`
+	URL       string   `toml:"url" doc:"as readers see it"`
+	Anonymous string   `toml:"anonymous" doc:"none | read | post: what a guest may do" oneof:"none read post"`
+	Trusted   []string `toml:"trusted" doc:"these guests need no captcha, and may see /metrics" kind:"prefix"`
+	Proxies   []string `toml:"proxies" doc:"reverse proxies whose address header counts" kind:"prefix"`
+}
+
+type torrentSection struct {
+	Listen    string `toml:"listen" doc:"BitTorrent, TCP and uTP"`
+	Tracker   string `toml:"tracker" doc:"UDP tracker; usual: 127.0.0.1:6969; empty: off"`
+	Threshold size   `toml:"threshold" doc:"larger attachments are detached"`
+	Quota     size   `toml:"quota" doc:"room for the pieces"`
+}
+
+type pkiSection struct {
+	Require string `toml:"require" doc:"none | known: what an unsigned article meets; groups may be stricter" oneof:"none known"`
+	Prefix  string `toml:"prefix" doc:"PREFIX.admin.pki.* carry statements; made by the node, status n"`
+}
+
+type spoolSection struct {
+	Quota   size     `toml:"quota" doc:"room for articles; the oldest go first"`
+	Keep    duration `toml:"keep" doc:"expire after; 0: when the quota asks"`
+	KeepMin duration `toml:"keep_min" doc:"younger articles are never dropped for room: rather \"try later\""`
+	Cutoff  duration `toml:"cutoff" doc:"older articles are refused, but for import and peers with old"`
+}
+
+type peerSection struct {
+	Name     string   `toml:"name" json:"name" doc:"what we call it"`
+	Path     string   `toml:"path" json:"path,omitempty" doc:"its path identity; default: name. Articles with it in Path are not offered"`
+	Address  string   `toml:"address" json:"address,omitempty" doc:"empty: we never connect"`
+	Send     string   `toml:"send" json:"send,omitempty" doc:"wildmat of groups it is offered"`
+	Take     string   `toml:"take" json:"take,omitempty" doc:"wildmat of groups taken from it"`
+	Old      bool     `toml:"old" json:"old,omitempty" doc:"take what is older than spool.cutoff too: archives between friends"`
+	Key      string   `toml:"key" json:"key,omitempty" doc:"spki:sha256:B64 of its TLS key, or its identity"`
+	User     string   `toml:"user" json:"user,omitempty" doc:"the login we use there"`
+	Password string   `toml:"password" json:"password,omitempty" doc:"its password, or file:PATH"`
+	From     []string `toml:"from" json:"from,omitempty" doc:"articles are taken from these addresses without login or key" kind:"prefix"`
+}
+
+// defaults is the built-in configuration: loopback only, guests may post.
+func defaults() config {
+	local := []string{"127.0.0.0/8"}
+	return config{
+		Data: "./data",
+		NNTP: nntpSection{
+			Listen: []string{"127.0.0.1:1119"}, Anonymous: "post", Trusted: local,
+			MaxArticle: 1 << 20, MaxPost: 64 << 20,
+		},
+		SMTP: smtpSection{Listen: []string{"127.0.0.1:2525"}, Anonymous: "post", Trusted: local},
+		HTTP: httpSection{
+			Listen: []string{"127.0.0.1:8080"}, URL: "http://127.0.0.1:8080", Anonymous: "post", Trusted: local,
+		},
+		Torrent: torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30},
+		PKI:     pkiSection{Require: "none", Prefix: "mesh"},
+		Spool:   spoolSection{Quota: 10 << 30, KeepMin: duration(24 * hour), Cutoff: duration(90 * 24 * hour)},
+	}
+}
+
+// peerDefaults is what a [[peer]] without further keys means.
+func peerDefaults() peerSection { return peerSection{Send: "*,!local.*", Take: "*"} }
+
+// searchPath is where the configuration lies if --config does not say.
+var searchPath = [...]string{"litfass.toml", "/etc/litfass/litfass.toml"}
+
+// loadConfig reads file, or the first of searchPath that is there, or takes the
+// defaults. data, if not "", wins over the file's.
+func loadConfig(file, data string) (config, error) {
+	cfg := defaults()
+	candidates := []string{file}
+	if file == "" {
+		candidates = searchPath[:]
+	}
+	for _, name := range candidates {
+		text, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) && file == "" {
+			continue
+		}
+		if err != nil {
+			return cfg, fmt.Errorf("read the configuration: %w", err)
+		}
+		cfg.file = name
+		if err := cfg.decode(string(text)); err != nil {
+			return cfg, err
+		}
+		break
+	}
+	if data != "" {
+		cfg.Data = data
+	}
+	return cfg, cfg.check()
+}
+
+// decode reads the file's text over the defaults and makes its paths relative to
+// the file's folder.
+func (c *config) decode(text string) error {
+	md, err := toml.Decode(text, c)
+	var at toml.ParseError
+	if errors.As(err, &at) {
+		return fmt.Errorf("%s:%d: %s", c.file, at.Position.Line, strings.TrimPrefix(at.Message, "toml: "))
+	} else if err != nil {
+		return fmt.Errorf("%s: %w", c.file, err)
+	}
+	if unknown := md.Undecoded(); len(unknown) > 0 {
+		key := unknown[0]
+		return fmt.Errorf("%s:%d: unknown key %s; \"litfass config print\" shows all keys", c.file, lineOf(text, key), key)
+	}
+	for i := range c.Peer {
+		p, d := &c.Peer[i], peerDefaults()
+		p.Send, p.Take = or(p.Send, d.Send), or(p.Take, d.Take)
+		if rest, ok := strings.CutPrefix(p.Password, "file:"); ok {
+			p.Password = "file:" + c.abs(rest)
+		}
+	}
+	if md.IsDefined("http", "listen") && !md.IsDefined("http", "url") && len(c.HTTP.Listen) > 0 {
+		c.HTTP.URL = "http://" + c.HTTP.Listen[0]
+	}
+	c.Data = c.abs(c.Data)
+	c.NNTP.TLS.Cert, c.NNTP.TLS.Key = c.abs(c.NNTP.TLS.Cert), c.abs(c.NNTP.TLS.Key)
+	return nil
+}
+
+func (c *config) abs(path string) string {
+	if path == "" || filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(c.file), path)
+}
+
+func or(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
+
+// lineOf finds the line where a key stands; 1 if it cannot be told.
+func lineOf(text string, key toml.Key) int {
+	table, last := "", key[len(key)-1]
+	want := strings.Join(key[:len(key)-1], ".")
+	found := 1
+	for i, line := range strings.Split(text, "\n") {
+		line = strings.TrimSpace(line)
+		if strings.HasPrefix(line, "[") {
+			table, _, _ = strings.Cut(strings.Trim(line, "["), "]")
+			if table = strings.TrimSpace(table); table == key.String() {
+				return i + 1
+			}
+			continue
+		}
+		name, _, ok := strings.Cut(line, "=")
+		name = strings.Trim(strings.TrimSpace(name), `"'`)
+		if ok && (table == want && name == last || table == "" && name == key.String()) {
+			found = i + 1
+			break
+		}
+	}
+	return found
+}
+
+// check says what is wrong with the values, key by key, all at once.
+func (c *config) check() error {
+	var errs []error
+	say := func(key, format string, args ...any) {
+		errs = append(errs, fmt.Errorf("%s: %s", key, fmt.Sprintf(format, args...)))
+	}
+	checkTags(c, say)
+	if c.Host != "" && !goodHost(c.Host) {
+		say("host", "%q is no host name: letters, digits, dots and hyphens, at least one dot", c.Host)
+	}
+	if c.Data == "" {
+		say("data", "must name a folder")
+	}
+	for key, list := range map[string][]string{
+		"nntp.listen": c.NNTP.Listen, "nntp.tls.listen": c.NNTP.TLS.Listen, "http.listen": c.HTTP.Listen,
+		"smtp.listen": c.SMTP.Listen, "smtp.submission": c.SMTP.Submission, "smtp.lmtp": c.SMTP.LMTP,
+		"torrent.listen": {c.Torrent.Listen}, "torrent.tracker": {c.Torrent.Tracker},
+	} {
+		for _, a := range list {
+			if err := checkAddress(a); err != nil {
+				say(key, "%v", err)
+			}
+		}
+	}
+	if (c.NNTP.TLS.Cert == "") != (c.NNTP.TLS.Key == "") {
+		say("nntp.tls", "cert and key belong together: set both or none")
+	}
+	seen := map[string]bool{}
+	for _, p := range c.Peer {
+		if err := p.check(); err != nil {
+			say("peer "+strconv.Quote(p.Name), "%v", err)
+		}
+		if seen[p.Name] {
+			say("peer "+strconv.Quote(p.Name), "occurs twice; each peer needs a name of its own")
+		}
+		seen[p.Name] = true
+	}
+	if len(errs) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", or(c.file, "configuration"), errors.Join(errs...))
+}
+
+// check says what is wrong with one peer.
+func (p peerSection) check() error {
+	if p.Name == "" || strings.ContainsAny(p.Name, " \t\r\n/!\x00") || len(p.Name) > 100 {
+		return errors.New("name: must be 1 to 100 octets without blanks, \"/\" and \"!\"")
+	}
+	if p.Address != "" {
+		if err := checkAddress(p.Address); err != nil {
+			return fmt.Errorf("address: %w", err)
+		}
+	}
+	for _, s := range p.From {
+		if _, err := parsePrefix(s); err != nil {
+			return fmt.Errorf("from: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkAddress takes "host:port", "[v6]:port", ":port" and "".
+func checkAddress(a string) error {
+	if a == "" {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(a)
+	if err != nil {
+		return fmt.Errorf("%q is no address: write it like 127.0.0.1:1119 or [::1]:1119", a)
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return fmt.Errorf("%q: the port must be a number from 0 to 65535", a)
+	}
+	return nil
+}
+
+// parsePrefix reads "10.0.0.0/8", "fd00::/8" or a single address.
+func parsePrefix(s string) (netip.Prefix, error) {
+	if p, err := netip.ParsePrefix(s); err == nil {
+		return p.Masked(), nil
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), nil
+	}
+	return netip.Prefix{}, fmt.Errorf("%q is no address or prefix: write it like 10.0.0.0/8 or fd00::/8", s)
+}
+
+// prefixes reads a list that check has passed.
+func prefixes(list []string) []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range list {
+		if p, err := parsePrefix(s); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// goodHost says whether s can be a path identity and a domain: RFC 5536 §3.1.5.
+func goodHost(s string) bool {
+	if len(s) > 200 || !strings.Contains(s, ".") {
+		return false
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || strings.Trim(label, "-") != label {
+			return false
+		}
+		for _, c := range label {
+			if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+				return false
+			}
+		}
+	}
+	return true
+}

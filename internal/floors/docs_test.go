@@ -1,0 +1,90 @@
+package floors
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var root = filepath.Join("..", "..")
+
+var mdLink = regexp.MustCompile(`\]\(([^)#\s]+)(#[^)]*)?\)`)
+
+// TestLinks: a relative link in a document leads to a file that is there.
+func TestLinks(t *testing.T) {
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && path != root && (strings.HasPrefix(d.Name(), ".") || d.Name() == "node_modules" || d.Name() == "data" || d.Name() == "testdata") {
+			return filepath.SkipDir
+		}
+		if filepath.Ext(path) != ".md" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range mdLink.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(m[1], ":") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), m[1])); err != nil {
+				t.Errorf("%s: link to %s leads nowhere", path, m[1])
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRFCTable: docs/rfc.tsv has four columns, and its files are there.
+func TestRFCTable(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(root, "docs", "rfc.tsv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := regexp.MustCompile(`^[0-9]+$`)
+	for i, line := range strings.Split(strings.TrimRight(string(text), "\n"), "\n") {
+		f := strings.Split(line, "\t")
+		if i == 0 || line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		if len(f) != 4 || !number.MatchString(f[0]) || f[2] != "yes" && f[2] != "partly" && f[2] != "no" {
+			t.Errorf("docs/rfc.tsv:%d: want RFC<TAB>section<TAB>yes|partly|no<TAB>file", i+1)
+			continue
+		}
+		for file := range strings.SplitSeq(f[3], ",") {
+			file, _, _ = strings.Cut(strings.TrimSpace(file), " ")
+			if _, err := os.Stat(filepath.Join(root, file)); f[2] != "no" && (file == "" || err != nil) {
+				t.Errorf("docs/rfc.tsv:%d: %s is not there", i+1, file)
+			}
+		}
+	}
+}
+
+// TestNoHome: no tracked text names a path of a developer's machine.
+func TestNoHome(t *testing.T) {
+	home := regexp.MustCompile(`/(home/[a-z]+|root|work)/`)
+	for _, dir := range []string{"docs", "cmd", "README.md", "CHANGELOG.md", "Makefile"} {
+		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if m := home.Find(text); m != nil {
+				t.Errorf("%s names %s", path, m)
+			}
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
