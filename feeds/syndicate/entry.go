@@ -1,0 +1,352 @@
+package syndicate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base32"
+	"fmt"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net/textproto"
+	"net/url"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/article"
+)
+
+// feedHost is the right side of the ids of feed articles. It is nobody's name, so
+// that nodes which poll the same feed make the same id.
+const feedHost = "feed.invalid"
+
+var lower32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+func hash32(n int, parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return lower32.EncodeToString(h.Sum(nil))[:n]
+}
+
+// feedKey names a feed inside ids.
+func feedKey(feedURL string) string { return hash32(16, "feed", feedURL) }
+
+// entryKey names an entry of a feed inside ids.
+func entryKey(feedURL, id string) string { return hash32(20, "entry", feedURL, id) }
+
+// version is a hash of what a reader sees of an entry; markup alone changes nothing.
+func (e *Entry) version(text string) string {
+	return hash32(8, e.Title, strings.Join(strings.Fields(text), " "))
+}
+
+// messageID is a function of feed, entry and version alone: two nodes that poll
+// the same feed make the same article, and history drops the second.
+func messageID(entry, version, feed string) article.ID {
+	return article.ID("<" + entry + "." + version + "." + feed + "@" + feedHost + ">")
+}
+
+// splitID takes an id of messageID's apart.
+func splitID(id article.ID) (entry, version, feed string, ok bool) {
+	left, host, _ := strings.Cut(id.Bare(), "@")
+	if host != feedHost {
+		return "", "", "", false
+	}
+	parts := strings.Split(left, ".")
+	if len(parts) != 3 || len(parts[0]) != 20 || len(parts[1]) != 8 || len(parts[2]) != 16 {
+		return "", "", "", false
+	}
+	return parts[0], parts[1], parts[2], true
+}
+
+// post is one entry about to become an article.
+type post struct {
+	id         article.ID
+	supersedes article.ID
+	group      article.Group
+	feed       *Feed
+	feedURL    string
+	entry      *Entry
+	text, html string // plain text; sanitised HTML
+	date       time.Time
+	files      []attachment
+}
+
+// attachment is a fetched enclosure.
+type attachment struct {
+	name, kind string
+	content    io.Reader
+}
+
+// header writes the fields of the article: all from the feed is flattened to one
+// line first, so nothing in a feed can add a field.
+func (p *post) header() [][2]string {
+	who := p.entry.Author
+	if who == "" {
+		who = p.feed.Title
+	} else if p.feed.Title != "" && who != p.feed.Title {
+		who = cutText(who, 80) + " (" + cutText(p.feed.Title, 80) + ")"
+	}
+	host := "feed.invalid"
+	if u, err := url.Parse(p.feedURL); err == nil && u.Hostname() != "" && !strings.Contains(u.Hostname(), ":") {
+		host = cutText(u.Hostname(), 100) + ".invalid"
+	}
+	title := p.entry.Title
+	if title == "" {
+		if title = cutText(oneLine(p.text), 80); title == "" {
+			title = "(untitled)"
+		}
+	}
+	h := [][2]string{
+		{"From", word(cutText(oneLine(who), 160), host) + " <noreply@" + host + ">"},
+		{"Newsgroups", string(p.group)},
+		{"Subject", fold("Subject", mime.QEncoding.Encode("utf-8", oneLine(cutText(title, 300))))},
+		{"Date", article.FormatDate(p.date)},
+		{"Message-ID", string(p.id)},
+	}
+	if p.supersedes != "" {
+		h = append(h, [2]string{"Supersedes", string(p.supersedes)})
+	}
+	if link := webLink(p.entry.Link); link != "" && len(link) < 900 {
+		h = append(h, [2]string{"Archived-At", "<" + link + ">"}) // RFC 5064
+	}
+	if k := keywords(p.entry.Categories); k != "" {
+		h = append(h, [2]string{"Keywords", fold("Keywords", mime.QEncoding.Encode("utf-8", k))})
+	}
+	return append(h, [2]string{"MIME-Version", "1.0"}, [2]string{"Auto-Submitted", "auto-generated"})
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// word writes a display name: encoded words where not ASCII, quoted otherwise.
+func word(name, fallback string) string {
+	if name == "" {
+		name = fallback
+	}
+	for _, r := range name {
+		if r >= 128 || r < 32 {
+			return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", name), "\r\n", "")
+		}
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+}
+
+// fold breaks a field at blanks so that no line is over 78 octets where it can.
+func fold(name, v string) string {
+	var out strings.Builder
+	col := len(name) + 2
+	for i, w := range strings.Split(v, " ") {
+		if i > 0 {
+			if col+1+len(w) > 78 {
+				out.WriteString("\r\n ")
+				col = 1
+			} else {
+				out.WriteByte(' ')
+				col++
+			}
+		}
+		out.WriteString(w)
+		col += len(w)
+	}
+	return out.String()
+}
+
+func keywords(cats []string) string {
+	var out []string
+	for _, c := range cats[:min(len(cats), 10)] {
+		if c = oneLine(strings.ReplaceAll(plain(c), ",", " ")); c != "" {
+			out = append(out, cutText(c, 60))
+		}
+	}
+	return strings.Join(out, ", ")
+}
+
+// webLink returns s if it is an http or https address fit for a header, else "".
+func webLink(s string) string {
+	u, err := url.Parse(strings.TrimSpace(s))
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return ""
+	}
+	return u.String()
+}
+
+// draft writes the article into body, which it then belongs to.
+func (p *post) draft(body article.Body, w io.Writer) (*article.Draft, error) {
+	d := &article.Draft{Header: p.header(), Body: body}
+	boundary := "=_" + hash32(24, string(p.id))
+	enclosures := p.linked()
+	if len(enclosures)+len(p.files) == 0 {
+		d.Header = append(d.Header, [2]string{"Content-Type", "multipart/alternative;\r\n boundary=\"" + boundary + "\""})
+		return d, p.alternative(w, boundary)
+	}
+	d.Header = append(d.Header, [2]string{"Content-Type", "multipart/mixed;\r\n boundary=\"" + boundary + "\""})
+	m, err := mixed(w, boundary)
+	if err != nil {
+		return nil, err
+	}
+	inner := "=_a" + hash32(24, string(p.id))
+	part, err := m.CreatePart(mimeHeader("multipart/alternative; boundary=\"" + inner + "\""))
+	if err != nil {
+		return nil, err
+	}
+	if err := p.alternative(part, inner); err != nil {
+		return nil, err
+	}
+	for _, e := range enclosures {
+		if err := writeLinked(m, e); err != nil {
+			return nil, err
+		}
+	}
+	for _, f := range p.files {
+		if err := writeFile(m, f); err != nil {
+			return nil, err
+		}
+	}
+	return d, m.Close()
+}
+
+func mixed(w io.Writer, boundary string) (*multipart.Writer, error) {
+	m := multipart.NewWriter(w)
+	return m, m.SetBoundary(boundary)
+}
+
+func mimeHeader(contentType string, more ...string) textproto.MIMEHeader {
+	h := textproto.MIMEHeader{"Content-Type": {contentType}}
+	for i := 0; i+1 < len(more); i += 2 {
+		h.Set(more[i], more[i+1])
+	}
+	return h
+}
+
+func (p *post) alternative(w io.Writer, boundary string) error {
+	m, err := mixed(w, boundary)
+	if err != nil {
+		return err
+	}
+	for _, part := range [...][2]string{{"text/plain", p.plainBody()}, {"text/html", p.htmlBody()}} {
+		pw, err := m.CreatePart(mimeHeader(part[0]+"; charset=utf-8", "Content-Transfer-Encoding", "quoted-printable"))
+		if err != nil {
+			return err
+		}
+		q := quotedprintable.NewWriter(pw)
+		if _, err := io.WriteString(q, crlf(part[1])); err != nil {
+			return err
+		}
+		if err := q.Close(); err != nil {
+			return err
+		}
+	}
+	return m.Close()
+}
+
+func crlf(s string) string {
+	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
+}
+
+func (p *post) plainBody() string {
+	var b strings.Builder
+	b.WriteString(strings.TrimSpace(p.text))
+	b.WriteString("\n")
+	if l := webLink(p.entry.Link); l != "" {
+		b.WriteString("\n" + l + "\n")
+	}
+	for _, e := range p.linked() {
+		fmt.Fprintf(&b, "\nEnclosure: %s (%s%s)\n", e.URL, e.Type, sizeText(e.Length))
+	}
+	fmt.Fprintf(&b, "\n-- \n%s\n", oneLine(p.feed.Title+" "+p.feedURL))
+	return b.String()
+}
+
+func sizeText(n int64) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d bytes", n)
+}
+
+func (p *post) htmlBody() string {
+	var b bytes.Buffer
+	b.WriteString(p.html)
+	if l := webLink(p.entry.Link); l != "" {
+		l = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;").Replace(l)
+		fmt.Fprintf(&b, "\n<p><a href=\"%s\">%s</a></p>\n", l, l)
+	}
+	return b.String()
+}
+
+// linked returns the enclosures that are shown as links: web addresses, at most
+// ten, those fetched left out.
+func (p *post) linked() []Enclosure {
+	var out []Enclosure
+	for _, e := range p.entry.Enclosures {
+		l := webLink(e.URL)
+		if l == "" || len(out) == 10 || p.fetched(e) {
+			continue
+		}
+		t, _, err := mime.ParseMediaType(e.Type)
+		if err != nil {
+			t = "application/octet-stream"
+		}
+		out = append(out, Enclosure{URL: l, Type: t, Length: e.Length})
+	}
+	return out
+}
+
+func (p *post) fetched(e Enclosure) bool {
+	for _, f := range p.files {
+		if f.name == enclosureName(e.URL) {
+			return true
+		}
+	}
+	return false
+}
+
+func enclosureName(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "enclosure"
+	}
+	name := path.Base(u.Path)
+	if name == "/" || name == "." {
+		name = "enclosure"
+	}
+	return cutText(name, 120)
+}
+
+// writeLinked writes a part whose body is elsewhere: RFC 2046 §5.2.3, RFC 2017.
+func writeLinked(m *multipart.Writer, e Enclosure) error {
+	kind := "message/external-body; access-type=URL;\r\n URL=\"" + foldURL(e.URL) + "\""
+	if e.Length > 0 {
+		kind += fmt.Sprintf(";\r\n size=%d", e.Length)
+	}
+	w, err := m.CreatePart(mimeHeader(kind))
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(w, "Content-Type: %s\r\nContent-Disposition: attachment; filename*=UTF-8''%s\r\n\r\n", e.Type, url.PathEscape(enclosureName(e.URL)))
+	return err
+}
+
+// foldURL breaks an address into lines of 60 octets; RFC 2017 §3 has readers drop
+// the white space again.
+func foldURL(u string) string {
+	u = strings.ReplaceAll(u, `"`, "%22")
+	var out strings.Builder
+	for len(u) > 60 {
+		out.WriteString(u[:60] + "\r\n  ")
+		u = u[60:]
+	}
+	return out.String() + u
+}
+
+func writeFile(m *multipart.Writer, f attachment) error {
+	w, err := m.CreatePart(mimeHeader(f.kind, "Content-Transfer-Encoding", "base64",
+		"Content-Disposition", "attachment; filename*=UTF-8''"+url.PathEscape(f.name)))
+	if err != nil {
+		return err
+	}
+	return base64Lines(w, f.content)
+}

@@ -1,0 +1,204 @@
+package syndicate
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/mmcdole/gofeed"
+)
+
+// Feed is one parsed document, whatever its format was.
+type Feed struct {
+	Kind        string // rss, atom, json
+	Title       string // plain text
+	Link        string // of the site
+	Description string
+	Language    string
+	TTL         time.Duration // RSS ttl, or 0
+	Entries     []Entry       // at most Bounds.Entries, in the document's order
+	Skipped     int           // entries left out because a bound was passed
+}
+
+// Entry is one item of a feed.
+type Entry struct {
+	ID         string // guid or id, else the link, else a hash of title and content; never empty
+	Link       string
+	Title      string // plain text
+	Author     string
+	Published  time.Time // zero if unknown or out of 1970..2100
+	Updated    time.Time
+	HTML       string // the fuller of content and summary; hostile
+	Categories []string
+	Enclosures []Enclosure
+}
+
+// Enclosure is a file that belongs to an entry.
+type Enclosure struct {
+	URL    string
+	Type   string
+	Length int64 // 0: unknown
+}
+
+// ErrNoFeed is wrapped by Parse's errors for what is no feed of a known kind.
+var ErrNoFeed = errors.New("this is no RSS, Atom or JSON feed")
+
+// entriesAtOnce is how many entries gofeed sees in one piece: it builds trees
+// some 200 times as large as their text.
+const entriesAtOnce = 20
+
+// Parse reads an RSS 0.9x, 1.0, 2.0, Atom 0.3, 1.0 or JSON Feed document of any
+// charset. contentType is HTTP's, or "". Truncated documents give what they hold.
+func Parse(b []byte, contentType string, lim Bounds) (*Feed, error) {
+	lim = lim.orDefault()
+	if len(b) > lim.Bytes {
+		return nil, fmt.Errorf("document of %d octets, the limit is %d", len(b), lim.Bytes)
+	}
+	b = toUTF8(b, contentType)
+	text := bytes.TrimLeft(b, " \t\r\n")
+	if len(text) > 0 && text[0] == '{' {
+		return parseJSON(text, lim)
+	}
+	o, err := scan(b, lim)
+	if err != nil {
+		return nil, err
+	}
+	switch o.root {
+	case "rss", "rdf", "feed":
+	case "channel":
+		if bytes.Contains(b[:min(len(b), 2048)], []byte(".cdf")) || bytes.Contains(b[:min(len(b), 2048)], []byte("<CHANNEL")) {
+			return nil, fmt.Errorf("%w: CDF, a format of 1997 that nobody uses any more", ErrNoFeed)
+		}
+	case "html":
+		return nil, fmt.Errorf("%w: a web page; its feed may be found by discovery", ErrNoFeed)
+	case "":
+		return nil, fmt.Errorf("%w: no element in it", ErrNoFeed)
+	}
+	f := &Feed{TTL: ttl(b), Skipped: o.skipped + max(0, len(o.entries)-o.skipped-lim.Entries)}
+	err = o.pieces(b, lim.Entries, entriesAtOnce, func(doc []byte) error { return f.parsePiece(doc) })
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func parseJSON(b []byte, lim Bounds) (*Feed, error) {
+	if depth := jsonDepth(b); depth > lim.Depth {
+		return nil, fmt.Errorf("JSON nested %d deep, the limit is %d", depth, lim.Depth)
+	}
+	f := &Feed{}
+	if err := f.parsePiece(b); err != nil {
+		return nil, err
+	}
+	if n := len(f.Entries); n > lim.Entries {
+		f.Entries, f.Skipped = f.Entries[:lim.Entries], n-lim.Entries
+	}
+	return f, nil
+}
+
+func jsonDepth(b []byte) int {
+	depth, deepest, quoted := 0, 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			depth++
+			deepest = max(deepest, depth)
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return deepest
+}
+
+// parsePiece lets gofeed read one piece and appends what is in it. A panic of
+// the library is an error of the document.
+func (f *Feed) parsePiece(doc []byte) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("the parser gave up on this document: %v", r)
+		}
+	}()
+	g, err := gofeed.NewParser().Parse(bytes.NewReader(doc))
+	if err != nil {
+		if errors.Is(err, gofeed.ErrFeedTypeNotDetected) {
+			return ErrNoFeed
+		}
+		return err
+	}
+	if f.Kind == "" {
+		f.Kind, f.Title, f.Link = g.FeedType, plain(g.Title), g.Link
+		f.Description, f.Language = plain(g.Description), g.Language
+	}
+	for _, it := range g.Items {
+		if it != nil {
+			f.Entries = append(f.Entries, entry(it))
+		}
+	}
+	return nil
+}
+
+var ttlTag = regexp.MustCompile(`<ttl>\s*([0-9]{1,6})\s*</ttl>`)
+
+// ttl finds RSS's minutes between polls, which the library leaves out.
+func ttl(b []byte) time.Duration {
+	m := ttlTag.FindSubmatch(b[:min(len(b), 64<<10)])
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(string(m[1]))
+	return min(time.Duration(n)*time.Minute, 30*24*time.Hour)
+}
+
+func entry(it *gofeed.Item) Entry {
+	e := Entry{
+		ID: strings.TrimSpace(it.GUID), Link: strings.TrimSpace(it.Link), Title: plain(it.Title),
+		HTML: it.Content, Categories: it.Categories,
+	}
+	if len(it.Description) > len(e.HTML) {
+		e.HTML = it.Description
+	}
+	for _, a := range it.Authors {
+		if a != nil && e.Author == "" {
+			if e.Author = plain(a.Name); e.Author == "" {
+				e.Author = plain(a.Email)
+			}
+		}
+	}
+	e.Published, e.Updated = sane(it.PublishedParsed), sane(it.UpdatedParsed)
+	if e.Published.IsZero() {
+		e.Published = e.Updated
+	}
+	for _, c := range it.Enclosures {
+		if c != nil && c.URL != "" {
+			n, _ := strconv.ParseInt(c.Length, 10, 64)
+			e.Enclosures = append(e.Enclosures, Enclosure{URL: c.URL, Type: c.Type, Length: max(n, 0)})
+		}
+	}
+	if e.ID == "" {
+		e.ID = e.Link
+	}
+	if e.ID == "" {
+		sum := sha256.Sum256([]byte(e.Title + "\x00" + e.HTML))
+		e.ID = hex.EncodeToString(sum[:16])
+	}
+	return e
+}
+
+// sane drops dates that no feed entry has: years 0 and 9999 were seen.
+func sane(t *time.Time) time.Time {
+	if t == nil || t.Year() < 1970 || t.Year() > 2100 {
+		return time.Time{}
+	}
+	return t.UTC()
+}

@@ -1,0 +1,128 @@
+package syndicate
+
+import (
+	"bytes"
+	"io"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/litfass/litfass/article"
+)
+
+func TestGuard(t *testing.T) {
+	g := Guard{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fc00::/7")},
+		Deny: []netip.AddrPort{netip.MustParseAddrPort("10.1.1.1:8080"), netip.MustParseAddrPort("0.0.0.0:1119")}}
+	for addr, ok := range map[string]bool{
+		"93.184.216.34:80": true, "10.2.3.4:80": true, "[fd00::1]:443": true, "127.0.0.1:80": false, "192.168.1.1:80": false,
+		"[::1]:80": false, "[::ffff:127.0.0.1]:80": false, "169.254.169.254:80": false, "10.1.1.1:8080": false, "10.1.1.1:80": true,
+		"127.0.0.1:1119": false, "[fe80::1]:80": false, "0.0.0.0:80": false,
+	} {
+		if err := g.Check(netip.MustParseAddrPort(addr)); (err == nil) != ok {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
+func TestMessageIDs(t *testing.T) {
+	e := Entry{ID: "1", Title: "t"}
+	id := messageID(entryKey("http://a/", "1"), e.version("some  text"), feedKey("http://a/"))
+	if again := messageID(entryKey("http://a/", "1"), e.version("some text\n"), feedKey("http://a/")); id != again {
+		t.Errorf("white space changes the id: %s %s", id, again)
+	}
+	if _, err := article.ParseID(string(id)); err != nil {
+		t.Error(err)
+	}
+	if entry, _, feed, ok := splitID(id); !ok || entry != entryKey("http://a/", "1") || feed != feedKey("http://a/") {
+		t.Errorf("splitID of %s", id)
+	}
+	if _, _, _, ok := splitID("<x@y>"); ok {
+		t.Error("splitID takes a stranger")
+	}
+}
+
+func TestDraftHoldsNoForeignField(t *testing.T) {
+	p := post{
+		id: messageID(entryKey("http://a/", "1"), "aaaaaaaa", feedKey("http://a/")), group: "mesh.news", feedURL: "http://a.example/f",
+		feed:  &Feed{Title: "F\r\nControl: newgroup x"},
+		entry: &Entry{Title: "T\r\nApproved: me", Author: "A\nB: c", Link: "http://a.example/1\r\nX: y", Categories: []string{"k\r\nl"}, Enclosures: []Enclosure{{URL: "http://a.example/" + strings.Repeat("ü", 100) + ".mp3", Type: "audio/mpeg\r\nX: y", Length: 5}}},
+		text:  "Hallo\n.dot", html: "<p>Hallo</p>", date: time.Unix(1e9, 0),
+		files: []attachment{{"b.bin", "application/octet-stream", strings.NewReader("abc")}},
+	}
+	var body bytes.Buffer
+	d, err := p.draft(nil, &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Body = bytes.NewReader(body.Bytes())
+	d.Set("Path", "x!not-for-mail")
+	a, err := d.Build(article.Limits{Line: 1000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Has(article.HasControl) || a.Has(article.HasApproved) {
+		t.Errorf("a feed added a field:\n%s", a.Head())
+	}
+	if !bytes.Contains(a.Body(), []byte("YWJj\r\n")) || !bytes.Contains(a.Body(), []byte("access-type=URL")) {
+		t.Errorf("body:\n%s", a.Body())
+	}
+}
+
+func TestOPML(t *testing.T) {
+	in := []Subscription{{"http://a.example/f", "A & B", "News/Local"}, {"http://b.example/f", "B", ""}}
+	var w bytes.Buffer
+	if err := WriteOPML(&w, "subs", in); err != nil {
+		t.Fatal(err)
+	}
+	out, skipped, err := ReadOPML(&w)
+	if err != nil || len(skipped) != 0 || len(out) != 2 || out[0].Title != "A & B" {
+		t.Fatalf("%v %v %v", out, skipped, err)
+	}
+	_, skipped, err = ReadOPML(strings.NewReader(`<opml><body><outline xmlUrl="file:///etc/passwd"/><outline xmlUrl="http://u:p@x/"/></body></opml>`))
+	if err != nil || len(skipped) != 2 {
+		t.Errorf("hostile: %v %v", skipped, err)
+	}
+	if _, _, err := ReadOPML(strings.NewReader("<opml><body>" + strings.Repeat(`<outline text="x">`, 1000))); err == nil {
+		t.Error("nesting is not bounded")
+	}
+}
+
+func TestRhythm(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	every := func(gap, age time.Duration) (es []Entry) {
+		for i := range 10 {
+			es = append(es, Entry{Published: now.Add(-age - time.Duration(i)*gap)})
+		}
+		return es
+	}
+	for _, c := range []struct {
+		gap, age, want time.Duration
+	}{{time.Minute, 0, floorInterval}, {4 * time.Hour, 0, 2 * time.Hour}, {4 * time.Hour, 40 * time.Hour, 10 * time.Hour}, {1000 * time.Hour, 0, ceilInterval}} {
+		if got := rhythm(every(c.gap, c.age), now); got != c.want {
+			t.Errorf("gap %v, silent for %v: %v, want %v", c.gap, c.age, got, c.want)
+		}
+	}
+	if rhythm(nil, now) != defaultInterval {
+		t.Error("no dates")
+	}
+}
+
+func TestWriters(t *testing.T) {
+	o := Out{ID: "urn:a", Title: "T <\x01>", Self: "http://n/f", Page: "http://n/", Next: "http://n/f?p=2", Updated: time.Unix(1e9, 0), Podcast: true,
+		Items: []OutItem{{ID: "mid:1@x", Title: "one", Author: "Alice", Page: "http://n/1", Date: time.Unix(1e9, 0), HTML: "<p>]]>&amp;</p>", InReplyTo: "mid:0@x",
+			Files: []OutFile{{URL: "http://n/t/a.mp3", Type: "audio/mpeg", Name: "a.mp3", Length: 9, Torrent: "http://n/t/a.torrent"}}}}}
+	for name, write := range map[string]func(io.Writer) error{"atom": o.WriteAtom, "rss": o.WriteRSS, "json": o.WriteJSON} {
+		var w bytes.Buffer
+		if err := write(&w); err != nil {
+			t.Fatal(name, err)
+		}
+		f, err := Parse(w.Bytes(), "", Bounds{})
+		if err != nil || len(f.Entries) != 1 {
+			t.Fatalf("%s: %v\n%s", name, err, w.String())
+		}
+		if e := f.Entries[0]; e.ID != "mid:1@x" || e.HTML != "<p>]]>&amp;</p>" || len(e.Enclosures) != 1 || !e.Published.Equal(time.Unix(1e9, 0)) {
+			t.Errorf("%s: %+v", name, e)
+		}
+	}
+}
