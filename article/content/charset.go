@@ -1,0 +1,108 @@
+package content
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/charmap"
+	"golang.org/x/text/encoding/htmlindex"
+	"golang.org/x/text/encoding/ianaindex"
+	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/simplifiedchinese"
+)
+
+// ToUTF8 decodes b as charset says, and better than it says where it is known to
+// lie: UTF-8 that is labelled Latin-1, Windows-1252 that is labelled ASCII or
+// UTF-8. An unknown charset is guessed. The result is valid UTF-8.
+func ToUTF8(charset string, b []byte) string {
+	label := strings.ToLower(strings.Trim(charset, " \t\"'"))
+	if ascii(b) {
+		if bytes.IndexByte(b, 0x1b) < 0 && !sevenBit(label) {
+			return string(b)
+		}
+	}
+	switch label {
+	case "", "us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "x-unknown", "default", "8bit", "ansi_x3.4-1968", "iso-8859-1", "latin1", "iso8859-1", "windows-1252", "cp1252":
+		if bytes.Contains(b, []byte("\x1b$")) {
+			return decode(japanese.ISO2022JP, b)
+		}
+		if utf8.Valid(b) {
+			return string(b)
+		}
+		if strings.HasPrefix(label, "utf") && mostlyUTF8(b) {
+			return string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
+		}
+		return decode(charmap.Windows1252, b)
+	case "hz-gb-2312", "hz":
+		return decode(simplifiedchinese.HZGB2312, b)
+	}
+	if enc, err := htmlindex.Get(label); err == nil && enc != encoding.Replacement {
+		return decode(enc, b)
+	}
+	if enc, err := ianaindex.MIME.Encoding(label); err == nil && enc != nil {
+		return decode(enc, b)
+	}
+	if enc, err := ianaindex.IANA.Encoding(label); err == nil && enc != nil {
+		return decode(enc, b)
+	}
+	return ToUTF8("", b)
+}
+
+// sevenBit says whether a charset writes other than ASCII with octets below 128.
+func sevenBit(label string) bool {
+	return strings.HasPrefix(label, "iso-2022") || strings.HasPrefix(label, "hz") || strings.HasPrefix(label, "utf-16") || strings.HasPrefix(label, "utf-32") || strings.HasPrefix(label, "ucs-2")
+}
+
+func ascii(b []byte) bool {
+	for _, c := range b {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
+}
+
+// mostlyUTF8 says whether more of the octets over 127 are part of good sequences
+// than are not: a cut text rather than another charset.
+func mostlyUTF8(b []byte) bool {
+	good, wrong := 0, 0
+	for len(b) > 0 {
+		r, n := utf8.DecodeRune(b)
+		if r == utf8.RuneError && n == 1 {
+			wrong++
+		} else if n > 1 {
+			good++
+		}
+		b = b[n:]
+	}
+	return good > wrong
+}
+
+func decode(enc encoding.Encoding, b []byte) string {
+	out, err := enc.NewDecoder().Bytes(b)
+	if err != nil {
+		return string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
+	}
+	return string(bytes.ToValidUTF8(out, []byte("\uFFFD")))
+}
+
+// clean takes control characters out, except LF and TAB; CRLF and CR become LF.
+func clean(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 }) {
+		return s
+	}
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\r':
+			return '\n'
+		case r == '\n' || r == '\t':
+			return r
+		case r < ' ' || r >= 0x7f && r < 0xa0:
+			return -1
+		}
+		return r
+	}, s)
+}
