@@ -1,0 +1,159 @@
+package torrent
+
+import (
+	"crypto/sha1"
+	"crypto/sha256"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// PieceLength returns the piece length for a file of that many octets (spec
+// §1.2): 16 KiB, doubled while there would be 1,024 pieces or more, at most 4 MiB.
+func PieceLength(length int64) int64 {
+	p := int64(16 << 10)
+	for p < 4<<20 && length >= 1024*p {
+		p *= 2
+	}
+	return p
+}
+
+// Hasher makes the info dictionary of one file from its octets, written to it in
+// order, and its SHA-256 in the same pass. The piece length depends on the length,
+// so the length must be known: NewHasher's.
+type Hasher struct {
+	length int64
+	piece  int64
+	n      int64 // octets so far
+	left   int64 // octets until the running piece is full
+	one    hash.Hash
+	whole  hash.Hash
+	pieces []byte
+}
+
+// NewHasher returns a Hasher for a file of length octets.
+func NewHasher(length int64) *Hasher {
+	p := PieceLength(length)
+	h := &Hasher{length: length, piece: p, left: p, one: sha1.New(), whole: sha256.New()}
+	h.pieces = make([]byte, 0, (length+p-1)/p*20)
+	return h
+}
+
+// Write takes the file's next octets. It never fails.
+func (h *Hasher) Write(b []byte) (int, error) {
+	n := len(b)
+	h.n += int64(n)
+	for len(b) > 0 {
+		part := b[:min(int64(len(b)), h.left)]
+		h.one.Write(part)
+		h.whole.Write(part)
+		b = b[len(part):]
+		if h.left -= int64(len(part)); h.left == 0 {
+			h.endPiece()
+		}
+	}
+	return n, nil
+}
+
+func (h *Hasher) endPiece() {
+	h.pieces = h.one.Sum(h.pieces)
+	h.one.Reset()
+	h.left = h.piece
+}
+
+// Finish returns the info dictionary with that name, which must be a cleaned
+// one, and the SHA-256. It fails if other than length octets were written.
+func (h *Hasher) Finish(name string) (*Info, Sum, error) {
+	if h.n != h.length {
+		return nil, Sum{}, fmt.Errorf("hash %s: %d octets instead of %d", name, h.n, h.length)
+	}
+	if h.left != h.piece {
+		h.endPiece()
+	}
+	raw := singleInfo(name, h.length, h.piece, h.pieces)
+	return &Info{
+		Hash: sha1.Sum(raw), Raw: raw, Name: name, PieceLength: h.piece, NumPieces: len(h.pieces) / 20,
+		Length: h.length, Single: true, Files: []File{{Path: name, Length: h.length}},
+	}, Sum(h.whole.Sum(nil)), nil
+}
+
+// singleInfo writes the dictionary of spec §1.1: these four keys and no other.
+func singleInfo(name string, length, piece int64, pieces []byte) []byte {
+	b := make([]byte, 0, len(pieces)+len(name)+96)
+	b = appendInt(appendText(append(b, 'd'), "length"), length)
+	b = appendText(appendText(b, "name"), name)
+	b = appendInt(appendText(b, "piece length"), piece)
+	b = appendText(appendText(b, "pieces"), pieces)
+	return append(b, 'e')
+}
+
+// BuildInfo reads r, of length octets, once.
+func BuildInfo(r io.Reader, length int64, name string) (*Info, Sum, error) {
+	h := NewHasher(length)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, r, make([]byte, 256<<10)); err != nil {
+		return nil, Sum{}, fmt.Errorf("hash %s: %w", name, err)
+	}
+	return h.Finish(name)
+}
+
+// Metainfo is what stands in a .torrent file beside the info dictionary.
+type Metainfo struct {
+	Info     *Info
+	Trackers []string // announce URLs
+	WebSeeds []string // url-list (BEP 19)
+}
+
+// Encode returns the .torrent file.
+func (m Metainfo) Encode() []byte {
+	b := []byte{'d'}
+	if len(m.Trackers) > 0 {
+		b = appendText(appendText(b, "announce"), m.Trackers[0])
+		b = append(appendText(b, "announce-list"), 'l')
+		for _, t := range m.Trackers {
+			b = append(appendText(append(b, 'l'), t), 'e') // BEP 12: a tier each
+		}
+		b = append(b, 'e')
+	}
+	b = append(appendText(b, "info"), m.Info.Raw...)
+	if len(m.WebSeeds) > 0 {
+		b = append(appendText(b, "url-list"), 'l')
+		for _, w := range m.WebSeeds {
+			b = appendText(b, w)
+		}
+		b = append(b, 'e')
+	}
+	return append(b, 'e')
+}
+
+// ParseMetainfo reads a .torrent file.
+func ParseMetainfo(b []byte, lim Limits) (*Metainfo, error) {
+	if max := lim.orDefault().Info + 1<<20; len(b) > max {
+		return nil, badInfo("file of %d octets, the limit is %d", len(b), max)
+	}
+	d, _, err := parseBencode(b)
+	if err != nil {
+		return nil, badInfo("%v", err)
+	}
+	info, ok := d.get("info", 'd')
+	if !ok {
+		return nil, badInfo("has no info dictionary")
+	}
+	in, err := ParseInfo(info.raw, lim)
+	if err != nil {
+		return nil, err
+	}
+	m := &Metainfo{Info: in}
+	m.Trackers = addURLs(m.Trackers, d.text("announce"))
+	tiers, _ := d.get("announce-list", 'l')
+	for _, tier := range tiers.sub {
+		for _, t := range tier.sub {
+			m.Trackers = addURLs(m.Trackers, string(t.str))
+		}
+	}
+	m.WebSeeds = addURLs(m.WebSeeds, d.text("url-list"))
+	seeds, _ := d.get("url-list", 'l')
+	for _, s := range seeds.sub {
+		m.WebSeeds = addURLs(m.WebSeeds, string(s.str))
+	}
+	return m, nil
+}
