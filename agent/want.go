@@ -1,0 +1,238 @@
+package agent
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"time"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/spool"
+)
+
+// wantFor is how long a reservation of Want lasts: ARCHITECTURE §4 rule 4.
+const wantFor = 30 * time.Second
+
+// maxWants bounds the ids reserved at one time; over it nothing is reserved,
+// which costs traffic only.
+const maxWants = 1 << 16
+
+// Conn is one connection of a peer: what it has reserved, and the order of what
+// it brings. The zero Conn is ready for use.
+type Conn struct {
+	mu   sync.Mutex
+	next uint64
+	low  uint64 // all turns up to here are over
+	over map[uint64]bool
+	wake chan struct{} // closed when low rises; nil: nobody waits
+}
+
+// Next gives the next place in the stream. The door takes one for each article
+// in the order of arrival and hands it on as Origin.Turn; Relay gives it back.
+// A door that does not call Relay for it calls Done.
+func (c *Conn) Next() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next++
+	return c.next
+}
+
+// Done says that nothing more comes of this turn.
+func (c *Conn) Done(turn uint64) {
+	if c == nil || turn == 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if turn <= c.low {
+		return
+	}
+	if c.over == nil {
+		c.over = make(map[uint64]bool)
+	}
+	c.over[turn] = true
+	for c.over[c.low+1] {
+		delete(c.over, c.low+1)
+		c.low++
+	}
+	if c.wake != nil {
+		close(c.wake)
+		c.wake = nil
+	}
+}
+
+// before waits until all turns before this one are over, or ctx is.
+func (c *Conn) before(ctx context.Context, turn uint64) error {
+	if c == nil || turn == 0 {
+		return nil
+	}
+	for {
+		c.mu.Lock()
+		if c.low+1 >= turn {
+			c.mu.Unlock()
+			return nil
+		}
+		if c.wake == nil {
+			c.wake = make(chan struct{})
+		}
+		wake := c.wake
+		c.mu.Unlock()
+		select {
+		case <-wake:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+type want struct {
+	conn  *Conn
+	peer  string
+	until time.Time
+}
+
+// same says whether the reservation is the asker's own.
+func (w want) same(o Origin) bool {
+	if w.conn != nil || o.Conn != nil {
+		return w.conn == o.Conn
+	}
+	return w.peer == o.Peer
+}
+
+type wants struct {
+	mu sync.Mutex
+	m  map[article.ID]want
+}
+
+// Want says whether to ask for id, and reserves it for that connection for 30 s
+// or until Relay or Release. It returns nil or a *Refusal: Duplicate (438, 435),
+// Unwanted, or Busy (431, 436) while somebody else is bringing it.
+func (a *Agent) Want(ctx context.Context, id article.ID, o Origin) error {
+	err := a.want(ctx, id, o)
+	a.counts.add("want", err)
+	return err
+}
+
+func (a *Agent) want(ctx context.Context, id article.ID, o Origin) error {
+	if _, err := article.ParseID(string(id)); err != nil {
+		return &Refusal{Reason: Malformed, Code: "bad-id", Text: err.Error()}
+	}
+	if err := a.known(ctx, id, o); err != nil {
+		return err
+	}
+	now := a.now()
+	a.wants.mu.Lock()
+	defer a.wants.mu.Unlock()
+	if w, ok := a.wants.m[id]; ok && !w.same(o) && now.Before(w.until) {
+		return &Refusal{Reason: Busy, Code: "reserved", Text: "somebody else is sending it, try later"}
+	}
+	if a.wants.m == nil {
+		a.wants.m = make(map[article.ID]want)
+	}
+	if len(a.wants.m) >= maxWants {
+		for k, w := range a.wants.m {
+			if now.After(w.until) {
+				delete(a.wants.m, k)
+			}
+		}
+	}
+	if len(a.wants.m) < maxWants {
+		a.wants.m[id] = want{o.Conn, o.Peer, now.Add(wantFor)}
+	}
+	return nil
+}
+
+// known refuses an id that history, the waiting room or the memory of refusals knows.
+func (a *Agent) known(ctx context.Context, id article.ID, o Origin) error {
+	st, err := a.Spool.Lookup(ctx, id)
+	if err != nil {
+		return err
+	}
+	if st != spool.Unknown {
+		return duplicate()
+	}
+	if a.refused.has(refusalKey(id, "")) || o.Peer != "" && a.refused.has(refusalKey(id, o.Peer)) {
+		return &Refusal{Reason: Unwanted, Code: "refused-before", Text: "was refused before"}
+	}
+	if a.roomBars(id, o) {
+		return duplicate()
+	}
+	return nil
+}
+
+func duplicate() *Refusal {
+	return &Refusal{Reason: Duplicate, Code: "duplicate", Text: "is here already"}
+}
+
+// Release gives a reservation back: the article does not come after all.
+func (a *Agent) Release(id article.ID, o Origin) {
+	a.wants.mu.Lock()
+	defer a.wants.mu.Unlock()
+	if w, ok := a.wants.m[id]; ok && w.same(o) {
+		delete(a.wants.m, id)
+	}
+}
+
+// ReleaseAll gives back what o's connection has reserved: it has ended.
+func (a *Agent) ReleaseAll(o Origin) {
+	a.wants.mu.Lock()
+	defer a.wants.mu.Unlock()
+	for id, w := range a.wants.m {
+		if w.same(o) {
+			delete(a.wants.m, id)
+		}
+	}
+}
+
+// take ends a reservation and says whether it was o's own, so that history need
+// not be asked again.
+func (a *Agent) take(id article.ID, o Origin) bool {
+	a.wants.mu.Lock()
+	defer a.wants.mu.Unlock()
+	w, ok := a.wants.m[id]
+	if !ok || !w.same(o) {
+		return false
+	}
+	delete(a.wants.m, id)
+	return true
+}
+
+// refused remembers refusals for a day at most, in two generations of bounded
+// size. It only saves traffic: ARCHITECTURE §4 rule 3.
+type refused struct {
+	mu       sync.Mutex
+	new, old map[[16]byte]struct{}
+}
+
+// maxRefused is the size of a generation: 32 octets or so each.
+const maxRefused = 1 << 15
+
+// refusalKey files a refusal: for everybody, or for the peer that brought a bad copy.
+func refusalKey(id article.ID, peer string) [16]byte {
+	sum := sha256.Sum256([]byte(peer + "\x00" + string(id)))
+	return [16]byte(sum[:16])
+}
+
+func (r *refused) has(k [16]byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, hot := r.new[k]
+	_, cold := r.old[k]
+	return hot || cold
+}
+
+func (r *refused) put(k [16]byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.new) >= maxRefused || r.new == nil {
+		r.old, r.new = r.new, make(map[[16]byte]struct{})
+	}
+	r.new[k] = struct{}{}
+}
+
+// forget makes all ids welcome again: a group was made, or a policy changed.
+func (r *refused) forget() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.new, r.old = nil, nil
+}
