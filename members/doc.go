@@ -1,0 +1,16 @@
+// Package members keeps the accounts of a node: passwords, limits, bans,
+// subscriptions, and what each has read. Rights made here serve every door;
+// what they allow is decided by agent alone.
+//
+// A password is kept as an argon2id hash (16 MiB, 3 passes, 1 lane: RFC 9106)
+// and, for SASL SCRAM-SHA-256 (RFC 5802, 7677), as StoredKey and ServerKey; both
+// are made when the password is set. At most two hashings run at one time, so
+// that fifty logins together take 32 MiB and not 800.
+//
+// In state.db:
+//
+//	members        NAME               Account as JSON
+//	members.email  address            NAME
+//	members.read   NAME NUL GROUP     Ranges as text
+//	members.subs   NAME NUL GROUP     "" (subscribed)
+package members
