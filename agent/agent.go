@@ -2,21 +2,58 @@ package agent
 
 import (
 	"context"
+	"crypto/rand"
+	"log/slog"
 	"net/netip"
+	"sync"
+	"time"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
 )
+
+// Agent is one node's news agent. Its exported fields are set once, before use;
+// Host and Spool are needed, everything else may be left zero.
+type Agent struct {
+	Host    string      // path identity and domain of the Message-IDs made here
+	Spool   spool.Store // where articles go
+	State   *state.DB   // state.db: waiting room, kept cancels, secrets; nil: nothing can wait, the rest is lost at the end
+	Members *members.Book
+	Keys    Keys     // signatures and rights; nil: nothing is signed, no signature is looked at
+	Peers   Peers    // who may bring articles; nil: nobody
+	Filters []Filter // asked in order, at injection and at relaying
+	Detach  Detacher // nil: large bodies are refused
+	Limits  article.Limits
+	Policy  Policy
+	Now     func() time.Time     // nil: time.Now
+	Random  func(p []byte) error // nil: the system's
+	Log     *slog.Logger         // nil: silent
+
+	wants   wants
+	refused refused
+	counts  counts
+	locks   locks
+	control controlMark
+	pending pending
+	room    room
+	groupMu sync.Mutex // making control groups
+}
 
 // Origin says who brings an article or asks for something, as the door knows it.
 type Origin struct {
 	Door    string     // "nntp", "smtp", "web", "feed", "control" (command line), "import", "batch"
 	Account string     // logged in as, or ""
-	Peer    string     // name of the configured peer whose connection it is, or ""
+	Peer    string     // name of the configured peer whose connection it is, or "" (see Agent.Whose)
 	Addr    netip.Addr // the client's address; invalid for "control" and the like
 	TLS     bool
 	Trusted bool   // the address is in the door's `trusted` list: its `anonymous` setting applies
 	Cert    string // spki:sha256:B64 of the client's TLS key, or ""
+
+	Offered article.ID // the id that IHAVE or TAKETHIS named, or ""
+	Conn    *Conn      // the connection, for reservations and order; nil: none
+	Turn    uint64     // place in the stream of Conn, from Conn.Next; 0: none
 }
 
 // Reason is why something was refused. A door translates it in one table.
@@ -62,6 +99,7 @@ type Filter interface {
 }
 
 // Detacher turns large parts of a draft into torrents and leaves magnet links.
+// It is asked before signing, and never for a draft that came signed.
 type Detacher interface {
 	Detach(ctx context.Context, d *article.Draft, groups []article.Group) error
 }
@@ -71,4 +109,26 @@ type Result struct {
 	ID      article.ID
 	Entry   spool.Entry // zero if Waiting
 	Waiting bool        // it waits for a moderator (answer 240 all the same)
+}
+
+func (a *Agent) now() time.Time {
+	if a.Now != nil {
+		return a.Now()
+	}
+	return time.Now()
+}
+
+func (a *Agent) log() *slog.Logger {
+	if a.Log != nil {
+		return a.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+func (a *Agent) random(p []byte) error {
+	if a.Random != nil {
+		return a.Random(p)
+	}
+	_, err := rand.Read(p)
+	return err
 }

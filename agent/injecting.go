@@ -294,6 +294,11 @@ func (in *injection) store(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	in.trace()
+	return in.finish(ctx)
+}
+
+// finish builds, proves and adds.
+func (in *injection) finish(ctx context.Context) (Result, error) {
 	art, err := in.build()
 	if err != nil {
 		return Result{}, err

@@ -21,6 +21,11 @@ type Policy struct {
 	MaxFollow int           // names in Followup-To, and groups without Followup-To; 0: no limit of its own
 	Require   string        // "none" or "known": what an unsigned article meets (pki.md §2.7)
 
+	// Obey lets a group order (newgroup, rmgroup, checkgroups) of a relayed article
+	// act that no right of its signer covers: Usenet's custom of believing certain
+	// senders. from is the content of From. nil: nobody's.
+	Obey func(from, peer, verb string, group article.Group) bool
+
 	WaitOctets     int64         // quota of the waiting room; 0: 64 MiB
 	WaitPeerOctets int64         // its share for one peer or one account or address; 0: 8 MiB
 	WaitFor        time.Duration // how long a submission waits for a moderator; 0: 30 days
@@ -48,11 +53,11 @@ func orInt(n, def int64) int64 {
 // Peer is what the agent knows of a neighbour that may bring articles.
 type Peer struct {
 	Name string
-	Path string                       // its path identity; "": Name
-	Take func(g article.Group) bool   // which groups it may bring; nil: all
-	Old  bool                         // may bring what is older than Policy.Cutoff
-	Key  string                       // spki:sha256:B64 of its TLS key, or ""
-	From []netip.Prefix               // addresses from which it needs neither key nor login
+	Path string                     // its path identity; "": Name
+	Take func(g article.Group) bool // which groups it may bring; nil: all
+	Old  bool                       // may bring what is older than Policy.Cutoff
+	Key  string                     // spki:sha256:B64 of its TLS key, or ""
+	From []netip.Prefix             // addresses from which it needs neither key nor login
 }
 
 // PathID is the name the peer goes by in Path.

@@ -1,0 +1,388 @@
+package agent
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/spool"
+)
+
+// cursorBucket holds the saved cursors: name -> 8 octets Seq, then the spool's id.
+const cursorBucket = "agent.cursors"
+
+// Start says where a follower without a usable cursor begins: ARCHITECTURE §4
+// rule 10.
+type Start uint8
+
+// The places to begin.
+const (
+	AtBeginning Start = iota // peers, search, control: what they do is repeatable
+	AtEnd                    // what reaches people
+)
+
+// Pipelined is a Follower that has several entries in work at once: Follow may
+// return nil before an entry is done. Done is the newest Seq up to which all is
+// done; it only rises, and the cursor is saved from it. When Follow fails, the
+// follower is told again from Done on.
+type Pipelined interface {
+	spool.Follower
+	Done() spool.Seq
+}
+
+// beginner is a Follower that wants to know where it begins.
+type beginner interface {
+	Begin(after spool.Seq)
+}
+
+// Followers runs followers of one spool, each in a goroutine of its own, and
+// saves their cursors. Its exported fields are set once, before use.
+type Followers struct {
+	Spool spool.Store
+	State *state.DB // nil: cursors are not saved
+	Log   *slog.Logger
+	Now   func() time.Time
+
+	// Save is how often cursors are saved; 0: every 2 s. They are also saved when
+	// a follower ends.
+	Save time.Duration
+	// Retry is the first pause after a temporary error; it doubles up to a minute.
+	// 0: a second.
+	Retry time.Duration
+
+	mu   sync.Mutex
+	runs map[string]*run
+	stop bool
+	wg   sync.WaitGroup
+}
+
+// Lag is how a follower stands.
+type Lag struct {
+	Name    string
+	Done    spool.Seq // the newest entry that is done
+	Behind  uint64    // entries between Done and the end of the log, at most
+	Saved   spool.Seq // cursor on disk
+	Error   string    // last temporary error, "" once it went on
+	Since   time.Time // of that error
+	Skipped uint64    // entries passed over after permanent errors
+}
+
+type run struct {
+	f      spool.Follower
+	cancel context.CancelFunc
+	over   chan struct{}
+	kick   chan struct{}
+
+	mu  sync.Mutex
+	lag Lag
+}
+
+func (s *Followers) log() *slog.Logger {
+	if s.Log != nil {
+		return s.Log
+	}
+	return slog.New(slog.DiscardHandler)
+}
+
+func (s *Followers) now() time.Time {
+	if s.Now != nil {
+		return s.Now()
+	}
+	return time.Now()
+}
+
+// Start runs f until Stop, StopAll, or ctx ends. A name can run once only.
+func (s *Followers) Start(ctx context.Context, f spool.Follower, at Start) error {
+	name := f.Name()
+	after, err := s.cursor(name, at)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stop {
+		return errors.New("followers are stopped")
+	}
+	if s.runs == nil {
+		s.runs = make(map[string]*run)
+	}
+	if s.runs[name] != nil {
+		return fmt.Errorf("follower %s runs already", name)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	r := &run{f: f, cancel: cancel, over: make(chan struct{}), kick: make(chan struct{}, 1)}
+	r.lag = Lag{Name: name, Done: after, Saved: after}
+	s.runs[name] = r
+	if b, ok := f.(beginner); ok {
+		b.Begin(after)
+	}
+	s.wg.Add(2)
+	go func() {
+		defer s.wg.Done()
+		defer close(r.over)
+		s.follow(ctx, r, after)
+		cancel()
+	}()
+	go func() {
+		defer s.wg.Done()
+		s.keepSaved(r)
+	}()
+	return nil
+}
+
+// cursor reads the saved cursor, or decides where to begin.
+func (s *Followers) cursor(name string, at Start) (spool.Seq, error) {
+	begin := spool.Seq(0)
+	if at == AtEnd {
+		begin = s.Spool.Last()
+	}
+	if s.State == nil {
+		return begin, nil
+	}
+	var raw []byte
+	err := s.State.View(func(tx *state.Tx) error {
+		raw = tx.Get(cursorBucket, name)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("read the cursor of %s: %w", name, err)
+	}
+	if len(raw) < 8 {
+		// A first cursor is kept at once: after a crash AtEnd must not mean a later end.
+		return begin, s.save(name, begin)
+	}
+	seq := spool.Seq(binary.BigEndian.Uint64(raw))
+	if string(raw[8:]) != s.Spool.SpoolID() || seq > s.Spool.Last() {
+		s.log().Warn("the log is not the one this follower read before: it begins anew", "follower", name, "at", begin)
+		return begin, s.save(name, begin)
+	}
+	return seq, nil
+}
+
+func (s *Followers) save(name string, seq spool.Seq) error {
+	if s.State == nil {
+		return nil
+	}
+	raw := append(binary.BigEndian.AppendUint64(nil, uint64(seq)), s.Spool.SpoolID()...)
+	err := s.State.Update(func(tx *state.Tx) error { return tx.Put(cursorBucket, name, raw) })
+	if err != nil {
+		return fmt.Errorf("save the cursor of %s: %w", name, err)
+	}
+	return nil
+}
+
+// keepSaved saves one run's cursor now and then, and at its end.
+func (s *Followers) keepSaved(r *run) {
+	every := s.Save
+	if every == 0 {
+		every = 2 * time.Second
+	}
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-r.kick:
+		case <-r.over:
+			s.saveRun(r)
+			return
+		}
+		s.saveRun(r)
+	}
+}
+
+func (s *Followers) saveRun(r *run) {
+	r.mu.Lock()
+	done, saved := r.lag.Done, r.lag.Saved
+	r.mu.Unlock()
+	if p, ok := r.f.(Pipelined); ok {
+		done = max(saved, p.Done())
+	}
+	if done <= saved {
+		return
+	}
+	if err := s.save(r.f.Name(), done); err != nil {
+		s.log().Warn("cursor not saved", "follower", r.f.Name(), "error", err)
+		return
+	}
+	r.mu.Lock()
+	r.lag.Saved = done
+	r.mu.Unlock()
+}
+
+// follow is the loop of one follower.
+func (s *Followers) follow(ctx context.Context, r *run, after spool.Seq) {
+	pause := s.firstPause()
+	for ctx.Err() == nil {
+		err := s.Spool.Wait(ctx, after)
+		if err == nil {
+			var next spool.Seq
+			if next, err = s.read(ctx, r, after); next > after {
+				after, pause = next, s.firstPause()
+			}
+		}
+		if err == nil {
+			continue
+		}
+		if ctx.Err() != nil || errors.Is(err, spool.ErrClosed) {
+			return
+		}
+		r.fail(err, s.now())
+		s.log().Warn("follower waits after an error", "follower", r.f.Name(), "after", after, "pause", pause, "error", err)
+		if p, ok := r.f.(Pipelined); ok {
+			after = min(after, max(p.Done(), r.saved()))
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+		}
+		pause = min(2*pause, time.Minute)
+	}
+}
+
+func (s *Followers) firstPause() time.Duration {
+	if s.Retry > 0 {
+		return s.Retry
+	}
+	return time.Second
+}
+
+// read hands entries on until the log's end or an error.
+func (s *Followers) read(ctx context.Context, r *run, after spool.Seq) (spool.Seq, error) {
+	last := s.Spool.Last()
+	for e, err := range s.Spool.Since(ctx, after) {
+		if err != nil {
+			return after, fmt.Errorf("read the log: %w", err)
+		}
+		if err := r.f.Follow(ctx, e); spool.IsPermanent(err) {
+			s.log().Warn("follower passes over an article", "follower", r.f.Name(), "id", e.ID, "seq", e.Seq, "error", err)
+			r.skip()
+		} else if err != nil {
+			return after, fmt.Errorf("article %d %s: %w", e.Seq, e.ID, err)
+		}
+		after = e.Seq
+		r.done(after)
+	}
+	if ctx.Err() != nil {
+		return after, ctx.Err()
+	}
+	// What was removed is skipped by Since: the end was reached all the same.
+	if last > after {
+		after = last
+		r.done(after)
+	}
+	return after, nil
+}
+
+func (r *run) done(seq spool.Seq) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lag.Done, r.lag.Error = seq, ""
+}
+
+func (r *run) saved() spool.Seq {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.lag.Saved
+}
+
+func (r *run) skip() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lag.Skipped++
+}
+
+func (r *run) fail(err error, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lag.Error, r.lag.Since = err.Error(), at
+}
+
+// Lags tells how all followers stand.
+func (s *Followers) Lags() []Lag {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.Spool.Last()
+	out := make([]Lag, 0, len(s.runs))
+	for _, r := range s.runs {
+		r.mu.Lock()
+		l := r.lag
+		r.mu.Unlock()
+		if p, ok := r.f.(Pipelined); ok {
+			l.Done = max(l.Saved, p.Done())
+		}
+		if last > l.Done {
+			l.Behind = uint64(last - l.Done)
+		}
+		out = append(out, l)
+	}
+	return out
+}
+
+// Saved is the cursor of a running follower on disk: a row that leads outside is
+// worked on only once this has passed it (ARCHITECTURE §4 rule 10).
+func (s *Followers) Saved(name string) spool.Seq {
+	s.mu.Lock()
+	r := s.runs[name]
+	s.mu.Unlock()
+	if r == nil {
+		return 0
+	}
+	return r.saved()
+}
+
+// SaveNow asks that the cursor of a running follower be saved soon.
+func (s *Followers) SaveNow(name string) {
+	s.mu.Lock()
+	r := s.runs[name]
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	select {
+	case r.kick <- struct{}{}:
+	default:
+	}
+}
+
+// Stop ends one follower and waits for it; its cursor is saved.
+func (s *Followers) Stop(name string) {
+	s.mu.Lock()
+	r := s.runs[name]
+	s.mu.Unlock()
+	if r == nil {
+		return
+	}
+	r.cancel()
+	<-r.over
+	s.saveRun(r)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.runs[name] == r {
+		delete(s.runs, name)
+	}
+}
+
+// Forget removes the cursor of a follower that does not run: a peer was removed.
+func (s *Followers) Forget(name string) error {
+	if s.State == nil {
+		return nil
+	}
+	return s.State.Update(func(tx *state.Tx) error { return tx.Delete(cursorBucket, name) })
+}
+
+// StopAll ends all followers, waits for them, and saves their cursors.
+func (s *Followers) StopAll() {
+	s.mu.Lock()
+	s.stop = true
+	for _, r := range s.runs {
+		r.cancel()
+	}
+	s.mu.Unlock()
+	s.wg.Wait()
+}
