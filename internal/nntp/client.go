@@ -141,9 +141,9 @@ func (c *Client) enter(ctx context.Context, nc net.Conn) error {
 		return fmt.Errorf("greeting: %w", err)
 	}
 	if code != CodeReadyPost && code != CodeReadyNoPost {
-		return &CodeError{"greeting", code, printable(text)}
+		return &CodeError{"greeting", code, Printable(text)}
 	}
-	c.Code, c.Welcome = code, printable(text)
+	c.Code, c.Welcome = code, Printable(text)
 	if err := c.startTLS(ctx); err != nil {
 		return err
 	}
@@ -294,7 +294,7 @@ func (c *Client) answer(doing string, want ...int) (int, string, error) {
 			return code, string(text), nil
 		}
 	}
-	return code, "", &CodeError{doing, code, printable(text)}
+	return code, "", &CodeError{doing, code, Printable(text)}
 }
 
 // watch closes the connection if an exchange takes longer than Transfer,
@@ -304,8 +304,8 @@ func (c *Client) watch() func() {
 	return func() { t.Stop() }
 }
 
-// printable is what of a server's text may stand in errors and logs.
-func printable(text []byte) string {
+// Printable is what of a server's text may stand in errors and logs.
+func Printable(text []byte) string {
 	text = text[:min(len(text), 200)]
 	return strings.ToValidUTF8(strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
@@ -493,6 +493,44 @@ func (c *Client) Article(which string, max int) ([]byte, error) {
 	return c.block("ARTICLE", which, CodeArticle, max)
 }
 
+// pipelined is how many ARTICLE commands Articles has in flight.
+const pipelined = 16
+
+// Articles is Article of many, pipelined. fn gets each in turn, or the error
+// that concerns it alone; an error of fn ends the calls.
+func (c *Client) Articles(which []string, max int, fn func(i int, wire []byte, err error) error) error {
+	var failed error
+	asked := 0
+	for i := range which {
+		for ; asked < len(which) && asked < i+pipelined && failed == nil; asked++ {
+			if err := plain(which[asked]); err != nil {
+				return err
+			}
+			c.c.Command("ARTICLE", which[asked])
+		}
+		if i == asked {
+			break
+		}
+		wire, err := c.nextArticle(which[i], max)
+		var ce *CodeError
+		if err != nil && !errors.As(err, &ce) && !errors.Is(err, ErrTooLarge) {
+			return err
+		}
+		if failed == nil {
+			failed = fn(i, wire, err)
+		}
+	}
+	return failed
+}
+
+func (c *Client) nextArticle(which string, max int) ([]byte, error) {
+	defer c.watch()()
+	if _, _, err := c.answer("ARTICLE "+which, CodeArticle); err != nil {
+		return nil, err
+	}
+	return c.c.Block(max)
+}
+
 // Head fetches the header alone, as a block in wire form: RFC 3977 §6.2.2.
 func (c *Client) Head(which string, max int) ([]byte, error) {
 	return c.block("HEAD", which, CodeHead, max)
@@ -526,20 +564,16 @@ func (c *Client) Post(wire []byte) error {
 	return err
 }
 
-// Ihave offers one article: RFC 3977 §6.3.2. wire is called if it is wanted and
-// returns the article in wire form. The code is 235 (taken), 435 (not wanted),
-// 436 (later) or 437 (refused), with the server's text; others are errors.
-func (c *Client) Ihave(id article.ID, wire func() ([]byte, error)) (code int, text string, err error) {
+// Ihave offers one article, in wire form, and sends it if it is wanted: RFC 3977
+// §6.3.2. The code is 235 (taken), 435 (not wanted), 436 (later) or 437
+// (refused), with the server's text; others are errors.
+func (c *Client) Ihave(id article.ID, wire []byte) (code int, text string, err error) {
 	defer c.watch()()
 	code, text, err = c.cmd("IHAVE "+string(id), CodeIhaveSend, CodeIhaveRefused, CodeIhaveLater)
 	if err != nil || code != CodeIhaveSend {
 		return code, text, err
 	}
-	b, err := wire()
-	if err != nil {
-		return 0, "", err
-	}
-	c.c.Ref(b)
+	c.c.Ref(wire)
 	return c.answer("IHAVE", CodeIhaveOK, CodeIhaveLater, CodeIhaveRejected)
 }
 
@@ -560,6 +594,16 @@ func (c *Client) Pending() int { return c.c.Pending() }
 // Flush sends what Check and TakeThis gathered and returns the first error of
 // any write so far.
 func (c *Client) Flush() error { return c.c.Flush() }
+
+// Quitting adds QUIT to a pipeline; its answer is the last one.
+func (c *Client) Quitting() { c.c.Command("QUIT") }
+
+// Await waits for the first octet of an answer, however long: whoever pipelines
+// knows whether one is due, and calls Close if it takes too long.
+func (c *Client) Await() error { return c.c.Wait(365 * 24 * time.Hour) }
+
+// Buffered is how many octets of answers are here already.
+func (c *Client) Buffered() int { return c.c.Buffered() }
 
 // Next reads one answer of a pipeline: its code, and its text, which is valid
 // until the next read.

@@ -130,6 +130,18 @@ func TestClientReads(t *testing.T) {
 		S: Subject: far too long
 		S: 
 		S: .
+		C: ARTICLE 1
+		C: ARTICLE 2
+		C: ARTICLE 3
+		S: 220 1 <1@x>
+		S: A: b
+		S: 
+		S: .
+		S: 423 no
+		S: 220 3 <3@x>
+		S: Subject: far too long
+		S: 
+		S: .
 		C: STAT <5@x>
 		S: 223 0 <5@x>
 		C: STAT <6@x>
@@ -177,6 +189,12 @@ func TestClientReads(t *testing.T) {
 	check("HEAD of none", nil, IsCode(err, 423), err)
 	_, err = c.Article("7", 10)
 	check("ARTICLE too large", nil, errors.Is(err, ErrTooLarge), err)
+	var many []string
+	err = c.Articles([]string{"1", "2", "3"}, 12, func(i int, wire []byte, err error) error {
+		many = append(many, fmt.Sprint(i, len(wire), IsCode(err, 423), errors.Is(err, ErrTooLarge)))
+		return nil
+	})
+	check("ARTICLE of many", err, fmt.Sprint(many) == "[0 11 false false 1 0 true false 2 0 false true]", many)
 	ok, err := c.Stat("<5@x>")
 	check("STAT", err, ok, ok)
 	ok, err = c.Stat("<6@x>")
@@ -222,7 +240,7 @@ func TestClientFeeds(t *testing.T) {
 		C: .
 		S: 441 no such group`, nil)))
 	wire := []byte("A: b\r\n\r\n.\r\n")
-	code, _, err := c.Ihave("<1@x>", func() ([]byte, error) { return wire, nil })
+	code, _, err := c.Ihave("<1@x>", wire)
 	if code != 235 || err != nil {
 		t.Errorf("IHAVE: %d, %v", code, err)
 	}
