@@ -1,0 +1,532 @@
+package pki
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+
+	"github.com/litfass/litfass/internal/state"
+)
+
+// Fate is what became of a statement that was brought.
+type Fate uint8
+
+// The fates of a statement.
+const (
+	Taken   Fate = iota + 1 // it counts from now on, as far as statements do
+	Known                   // it was here
+	Held                    // nothing known vouches for it yet: looked at again for 30 days
+	Stopped                 // a quota stopped it; it is not judged (§7.2)
+	Refused                 // its signatures do not hold, or it can never count
+)
+
+// Outcome is the fate of each statement of one Apply, in order.
+type Outcome struct {
+	Fates []Fate
+	Errs  []error // why, where Refused, Held or Stopped
+}
+
+// Count says how many met that fate.
+func (o *Outcome) Count(f Fate) (n int) {
+	for _, g := range o.Fates {
+		if g == f {
+			n++
+		}
+	}
+	return n
+}
+
+var (
+	errQuota   = errors.New("the quota of this source is used up for today")
+	errRate    = errors.New("this identity changes its keys too often: one event an hour, ten at once")
+	errNoOne   = errors.New("nothing known vouches for it yet")
+	errEarly   = errors.New("it is dated more than a day ahead of this node's clock")
+	errSlots   = errors.New("its issuer has as many arrows as are kept")
+	errNeverOK = errors.New("its key is not the one that was announced for this place")
+)
+
+// applyBatch is how many statements share one transaction.
+const applyBatch = 512
+
+// Apply takes statements that source brought ("": the operator, without quotas):
+// a peer's name, an address. The error is a temporary failure of the disk.
+func (l *Ledger) Apply(source string, list []*Statement) (Outcome, error) {
+	out := Outcome{Fates: make([]Fate, len(list)), Errs: make([]error, len(list))}
+	for from := 0; from < len(list); from += applyBatch {
+		to := min(from+applyBatch, len(list))
+		part := Outcome{Fates: out.Fates[from:to], Errs: out.Errs[from:to]}
+		if err := l.apply(source, list[from:to], &part); err != nil {
+			return out, fmt.Errorf("keep statements: %w", err)
+		}
+	}
+	return out, nil
+}
+
+func (l *Ledger) apply(source string, list []*Statement, out *Outcome) error {
+	if err := l.skipKnown(list, out); err != nil {
+		return err
+	}
+	checkAll(list, out)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now().Unix()
+	l.passQuotas(source, list, out, now)
+	b := &batch{l: l, now: now, list: list, source: source, counted: map[Digest]bool{}}
+	fates := append([]Fate(nil), out.Fates...)
+	err := l.db.Update(func(tx *state.Tx) error {
+		copy(out.Fates, fates) // this may run again
+		b.tx, b.dirty, b.states = tx, map[ID]bool{}, map[ID]*State{}
+		if err := b.run(out); err != nil {
+			return err
+		}
+		var err error
+		b.derived, err = settle(tx, b.dirty)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for id, d := range b.derived {
+		l.place(id, d)
+	}
+	if len(b.derived) > 0 {
+		l.touch()
+	}
+	return nil
+}
+
+func (l *Ledger) skipKnown(list []*Statement, out *Outcome) error {
+	return l.db.View(func(tx *state.Tx) error {
+		for i, s := range list {
+			if tx.Get(bDigest, string(s.digest[:])) != nil {
+				out.Fates[i] = Known
+			}
+		}
+		return nil
+	})
+}
+
+// checkAll verifies the signatures of what has no fate yet, on all cores.
+func checkAll(list []*Statement, out *Outcome) {
+	var wg sync.WaitGroup
+	n := min(runtime.GOMAXPROCS(0), len(list))
+	for k := range n {
+		wg.Go(func() {
+			for i := k; i < len(list); i += n {
+				if out.Fates[i] != 0 {
+					continue
+				}
+				if err := list[i].CheckSignatures(); err != nil {
+					out.Fates[i], out.Errs[i] = Refused, err
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// batch is one transaction's worth of statements being judged.
+type batch struct {
+	l       *Ledger
+	tx      *state.Tx
+	now     int64
+	source  string
+	counted map[Digest]bool // against the rate of events: a transaction may run twice
+	list    []*Statement
+	dirty   map[ID]bool
+	states  map[ID]*State
+	derived map[ID]*derived
+}
+
+func (b *batch) run(out *Outcome) error {
+	for i, s := range b.list {
+		if out.Fates[i] != 0 {
+			continue
+		}
+		fate, why, err := b.judge(s)
+		if err != nil {
+			return err
+		}
+		fate, why = b.rate(s, fate, why)
+		out.Fates[i], out.Errs[i] = fate, why
+		switch fate {
+		case Taken:
+			err = b.keep(s, b.now)
+		case Held:
+			err = b.hold(s)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rate applies the quotas that ask for the fate: an event counts against its
+// identity's rate only if it is a real one, so nobody can use up another's; what
+// is held counts against the source even where quota let it pass.
+func (b *batch) rate(s *Statement, fate Fate, why error) (Fate, error) {
+	if b.source == "" || b.counted[s.digest] || !s.IsEvent() || s.Type == TypeIncept {
+		return fate, why
+	}
+	b.counted[s.digest] = true
+	switch u := b.l.quotas.source[b.source]; {
+	case fate == Taken && !b.l.quotas.event(s.ID, b.now):
+		return Stopped, errRate
+	case fate == Held && u.others >= quotaOthers:
+		return Stopped, errQuota
+	case fate == Held:
+		u.others++
+	}
+	return fate, why
+}
+
+// judge says what is to become of a statement whose signatures hold.
+func (b *batch) judge(s *Statement) (Fate, error, error) {
+	if b.tx.Get(bDigest, string(s.digest[:])) != nil {
+		return Known, nil, nil
+	}
+	if s.Time > b.now+skew {
+		return Held, errEarly, nil
+	}
+	if s.Type == TypeIncept {
+		return Taken, nil, nil
+	}
+	st, err := b.state(s.ID)
+	if err != nil {
+		return 0, nil, err
+	}
+	if st.Status == Unheard {
+		return Held, errNoOne, nil
+	}
+	switch s.Type {
+	case TypeRotate:
+		return judgeRotate(st, s)
+	case TypeRecover:
+		for _, t := range st.Terms {
+			if c := t.Event.Recover; c != nil && *c == s.Policy.Digest() {
+				return Taken, nil, nil
+			}
+		}
+		return Held, errNoOne, nil
+	case TypeArrow:
+		return b.judgeArrow(st, s)
+	}
+	for _, t := range st.Terms { // anchor, heads: kept and passed on
+		if t.Event.Key == s.Sigs[0].Key {
+			return Taken, nil, nil
+		}
+	}
+	return Held, errNoOne, nil
+}
+
+// judgeRotate takes a rotation by a key that was announced in a known event.
+func judgeRotate(st *State, s *Statement) (Fate, error, error) {
+	if st.Terms[0].Event.Chain {
+		return Refused, errors.New("an identity in mode chain does not rotate"), nil
+	}
+	for _, t := range st.Terms {
+		if t.Event.digest != s.Prev {
+			continue
+		}
+		if t.Event.Seq+1 == s.Seq && t.Event.Next != nil && *t.Event.Next == s.Key.Digest() {
+			return Taken, nil, nil
+		}
+		return Refused, errNeverOK, nil
+	}
+	return Held, errNoOne, nil
+}
+
+func (b *batch) judgeArrow(st *State, s *Statement) (Fate, error, error) {
+	known := false
+	for _, t := range st.Terms {
+		known = known || t.Event.Key == s.Sigs[0].Key
+	}
+	switch {
+	case !known:
+		return Held, errNoOne, nil
+	case st.Terms[0].Event.Chain:
+		return Refused, errors.New("an identity in mode chain issues no arrows"), nil
+	}
+	return b.makeRoom(s)
+}
+
+// makeRoom drops what s outranks in its slot, and the oldest granted arrow if
+// the issuer has too many.
+func (b *batch) makeRoom(s *Statement) (Fate, error, error) {
+	prefix := string(s.ID[:]) + "a"
+	slot, err := rowsIn(b.tx, prefix+slotOf(s))
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, r := range slot {
+		if r.Sigs[0].Key == s.Sigs[0].Key && r.Version > s.Version {
+			return Refused, errors.New("a newer version of this arrow is here"), nil
+		}
+	}
+	for _, r := range slot {
+		if r.Sigs[0].Key == s.Sigs[0].Key && r.Version < s.Version {
+			if err := b.drop(r); err != nil {
+				return 0, nil, err
+			}
+		}
+	}
+	if len(slot) > 0 && len(slot) <= 8 {
+		return Taken, nil, nil
+	}
+	n := 0
+	b.tx.Each(bBy, prefix, "", func(string, []byte) bool { n++; return n < maxSlots })
+	if n < maxSlots {
+		return Taken, nil, nil
+	}
+	all, err := rowsIn(b.tx, prefix)
+	if err != nil {
+		return 0, nil, err
+	}
+	var oldest *Row
+	for i := range all {
+		if r := &all[i]; !r.Revoked && (oldest == nil || r.Time < oldest.Time) {
+			oldest = r
+		}
+	}
+	if oldest == nil || oldest.Time >= s.Time {
+		return Stopped, errSlots, nil
+	}
+	return Taken, nil, b.drop(*oldest)
+}
+
+// state evaluates an identity as the transaction sees it.
+func (b *batch) state(id ID) (*State, error) {
+	if st := b.states[id]; st != nil {
+		return st, nil
+	}
+	rows, err := rowsIn(b.tx, string(id[:])+"e")
+	if err != nil {
+		return nil, err
+	}
+	set := make([]*Statement, len(rows))
+	for i, r := range rows {
+		set[i] = r.Statement
+	}
+	st := Evaluate(id, set)
+	b.states[id] = &st
+	return &st, nil
+}
+
+// byKey is a statement's place in bBy.
+func byKey(s *Statement, n string) string {
+	switch {
+	case s.IsEvent():
+		return string(s.ID[:]) + "e" + n
+	case s.Type == TypeArrow:
+		return string(s.ID[:]) + "a" + slotOf(s) + n
+	}
+	return string(s.ID[:]) + "w" + n
+}
+
+// named are the keys under which §7.3 finds a statement.
+func named(s *Statement) (out []string) {
+	for _, sig := range s.Sigs {
+		out = append(out, string(sig.Key[:]))
+	}
+	if s.Type == TypeArrow && s.Subject.Kind == SubjectKey {
+		out = append(out, string(s.Subject.Hash[:]))
+	}
+	return out
+}
+
+// keep files a statement, and looks again at what waited for it.
+func (b *batch) keep(s *Statement, arrived int64) error {
+	seq, err := b.tx.Next(bLog)
+	if err != nil {
+		return err
+	}
+	n := num(seq)
+	if err := errors.Join(
+		b.tx.Put(bLog, n, rowBytes(arrived, s.text)),
+		b.tx.Put(bDigest, string(s.digest[:]), []byte(n)),
+		b.tx.Put(bBy, byKey(s, n), nil),
+	); err != nil {
+		return err
+	}
+	for _, k := range named(s) {
+		if err := b.tx.Put(bKey, k+n, nil); err != nil {
+			return err
+		}
+	}
+	b.dirty[s.ID] = true
+	if s.IsEvent() {
+		delete(b.states, s.ID)
+		return b.release(s.ID)
+	}
+	return nil
+}
+
+// drop forgets a statement.
+func (b *batch) drop(r Row) error {
+	n := num(r.N)
+	for _, k := range named(r.Statement) {
+		if err := b.tx.Delete(bKey, k+n); err != nil {
+			return err
+		}
+	}
+	b.dirty[r.ID] = true
+	return errors.Join(
+		b.tx.Delete(bLog, n),
+		b.tx.Delete(bDigest, string(r.digest[:])),
+		b.tx.Delete(bBy, byKey(r.Statement, n)),
+	)
+}
+
+// hold keeps a statement that may count later.
+func (b *batch) hold(s *Statement) error {
+	if b.l.held >= maxHeld {
+		return nil // it comes again, or it does not
+	}
+	key := string(s.ID[:]) + string(s.digest[:])
+	if b.tx.Get(bHeld, key) == nil {
+		b.l.held++
+	}
+	return b.tx.Put(bHeld, key, rowBytes(b.now, s.text))
+}
+
+// release judges again what was held of an identity.
+func (b *batch) release(id ID) error {
+	var held []Row
+	var keys []string
+	var bad error
+	b.tx.Each(bHeld, string(id[:]), "", func(key string, raw []byte) bool {
+		var r Row
+		if r, bad = readRow(0, raw); bad == nil {
+			held, keys = append(held, r), append(keys, key)
+		}
+		return bad == nil
+	})
+	if bad != nil {
+		return bad
+	}
+	for i, r := range held {
+		if b.tx.Get(bHeld, keys[i]) == nil { // let in by one before it
+			continue
+		}
+		fate, _, err := b.judge(r.Statement)
+		if err != nil {
+			return err
+		}
+		if fate == Held {
+			continue
+		}
+		if err := b.tx.Delete(bHeld, keys[i]); err != nil {
+			return err
+		}
+		b.l.held = max(b.l.held-1, 0)
+		if fate == Taken {
+			if err := b.keep(r.Statement, b.now); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Sweep forgets what need not be kept: held statements and unreached identities
+// after 30 days, arrows that ended 30 days ago and, if revoked, a year later. It
+// lets in what was held because it was dated ahead, and ends graces that are over.
+func (l *Ledger) Sweep() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reach()
+	b := &batch{l: l, now: l.now().Unix()}
+	err := l.db.Update(func(tx *state.Tx) error {
+		b.tx, b.dirty, b.states = tx, map[ID]bool{}, map[ID]*State{}
+		if err := b.sweepHeld(); err != nil {
+			return err
+		}
+		if err := b.sweepRows(); err != nil {
+			return err
+		}
+		var err error
+		b.derived, err = settle(tx, b.dirty)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("sweep pki.db: %w", err)
+	}
+	for id := range b.dirty {
+		if d := b.derived[id]; d != nil {
+			l.place(id, d)
+		} else if n, ok := l.g.find(id.Subject()); ok {
+			l.g.clear(n)
+			l.g.nodes.at(n).status = Unheard
+		}
+	}
+	if len(b.dirty) > 0 {
+		l.touch()
+	}
+	return nil
+}
+
+func (b *batch) sweepHeld() error {
+	ids, left := map[ID]bool{}, 0
+	var gone []string
+	b.tx.Each(bHeld, "", "", func(key string, raw []byte) bool {
+		if int64(binary.BigEndian.Uint64(raw))+heldFor < b.now {
+			gone = append(gone, key)
+		} else {
+			ids[ID([]byte(key[:32]))] = true
+			left++
+		}
+		return true
+	})
+	b.l.held = left
+	for _, key := range gone {
+		if err := b.tx.Delete(bHeld, key); err != nil {
+			return err
+		}
+	}
+	for id := range ids {
+		if err := b.release(id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepRows drops what has had its time.
+func (b *batch) sweepRows() error {
+	var gone []Row
+	var bad error
+	b.tx.Each(bLog, "", "", func(key string, raw []byte) bool {
+		var r Row
+		if r, bad = readRow(binary.BigEndian.Uint64([]byte(key)), raw); bad != nil {
+			return false
+		}
+		n, ok := b.l.g.find(r.ID.Subject())
+		reached := ok && b.l.g.nodes.at(n).reached
+		over := r.Until != 0 && r.Until+heldFor < b.now
+		if r.Revoked {
+			over = r.Until+400*day < b.now
+		}
+		if over || !reached && r.Arrived+heldFor < b.now {
+			gone = append(gone, r)
+		}
+		return true
+	})
+	for _, r := range gone {
+		if err := b.drop(r); err != nil {
+			return err
+		}
+	}
+	for id := range b.dirty {
+		left := false
+		b.tx.Each(bBy, string(id[:])+"e", "", func(string, []byte) bool { left = true; return false })
+		if !left {
+			if err := b.tx.Delete(bState, string(id[:])); err != nil {
+				return err
+			}
+		}
+	}
+	return bad
+}
