@@ -1,0 +1,313 @@
+package smtpd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/mail"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/spool"
+)
+
+// deliver does what each recipient stands for. nil means that all of it is on the
+// disk; what was done already when something fails is harmless to repeat.
+func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient) error {
+	auto := m.automatic()
+	if s.from == "" && auto == nil {
+		auto = fmt.Errorf("%w: it has no sender", errAutomatic)
+	}
+	var groups []article.Group
+	for _, r := range rcpts {
+		var err error
+		switch r.Kind {
+		case ToGroup:
+			groups = append(groups, r.Group)
+		case ToPostmaster:
+			err = s.srv.postmaster(m)
+		case ToToken:
+			err = s.token(ctx, r)
+		default:
+			if auto == nil {
+				err = s.order(ctx, r)
+			}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(groups) == 0 {
+		return nil
+	}
+	if auto != nil {
+		return reply(550, 5, 7, 1, "not posted: %s", oneLine(auto.Error()))
+	}
+	return s.post(ctx, m, groups)
+}
+
+// post injects m, or keeps it until its sender has confirmed it.
+func (s *session) post(ctx context.Context, m *message, groups []article.Group) error {
+	if s.account != "" || s.trusted() {
+		return s.inject(ctx, m, groups, s.origin(s.trusted()))
+	}
+	from := senderOf(m)
+	if s.srv.cfg.Anonymous != "confirm" && s.srv.cfg.Anonymous != "post" {
+		return reply(550, 5, 7, 1, "this node takes mail from its members only: log in (AUTH), or write on the web page")
+	}
+	if from == "" {
+		return reply(550, 5, 6, 0, "there is no address in From")
+	}
+	if s.srv.held == nil {
+		return reply(550, 5, 7, 1, "posts of unknown senders must be confirmed by mail, and this node sends none: log in (AUTH)")
+	}
+	known, err := s.knows(ctx, from)
+	if err != nil {
+		return s.later("look up a sender", err)
+	}
+	if known {
+		proof := s.srv.authenticate(ctx, m, s.addr, s.conn.Hostname(), s.from, from)
+		if proof.temporary {
+			return reply(451, 4, 4, 3, "the sender's domain cannot be asked just now (DNS), try again later")
+		}
+		if proof.aligned {
+			return s.inject(ctx, m, groups, s.origin(true))
+		}
+	}
+	return s.hold(ctx, m, groups, from)
+}
+
+// knows says whether an address belongs to an account or has confirmed before.
+func (s *session) knows(ctx context.Context, from string) (bool, error) {
+	if s.srv.cfg.Accounts != nil {
+		if _, err := s.srv.cfg.Accounts.ByEmail(ctx, from); err == nil {
+			return true, nil
+		}
+	}
+	return s.srv.held.confirmed(from)
+}
+
+// senderOf is the address in From, in lower case, or "".
+func senderOf(m *message) string {
+	list, err := mail.ParseAddressList(m.get("From"))
+	if err != nil || len(list) == 0 {
+		return ""
+	}
+	local, domain, ok := splitAddress(list[0].Address)
+	if !ok {
+		return ""
+	}
+	return strings.ToLower(local) + "@" + domain
+}
+
+func (s *session) hold(ctx context.Context, m *message, groups []article.Group, from string) error {
+	token, err := s.srv.held.keep(m, groups, from, s.from)
+	switch {
+	case errors.Is(err, errHoldFull):
+		return reply(452, 4, 3, 1, "%s", err)
+	case errors.Is(err, article.ErrTooLarge):
+		return reply(552, 5, 3, 4, "a mail that has to be confirmed may have 1 MiB: log in (AUTH) to send more")
+	case err != nil:
+		return s.later("keep a mail until it is confirmed", err)
+	}
+	s.srv.heldCount.Add(1)
+	if token == "" { // the same mail again
+		return nil
+	}
+	if err := s.srv.askToConfirm(ctx, token, from, groups, m.get("Subject")); err != nil {
+		return s.later("ask a sender to confirm", err)
+	}
+	return nil
+}
+
+func (s *Server) askToConfirm(ctx context.Context, token, from string, groups []article.Group, subject string) error {
+	address := "confirm+" + token + "@" + s.cfg.Domain
+	body := fmt.Sprintf("Somebody, probably you, sent a mail to %s on %s:\n\n    %s\n\nTo have it posted, answer this mail; the text of your answer does not matter.\n"+
+		"Your address is known from then on. If it was not you, do nothing: the mail is forgotten in 7 days.\n\n"+
+		"Jemand, wahrscheinlich du, hat eine Mail an diese Gruppe geschickt. Zum Veroeffentlichen\nbitte einfach auf diese Mail antworten; sonst nichts tun.\n",
+		joinGroups(groups), s.cfg.Domain, oneLine(subject))
+	return s.cfg.Mailer.Send(ctx, from, [][2]string{
+		{"From", address}, {"Reply-To", address}, {"Subject", "Please confirm your post to " + joinGroups(groups)}, {"Auto-Submitted", "auto-replied"},
+	}, body)
+}
+
+func joinGroups(groups []article.Group) string {
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = string(g)
+	}
+	return strings.Join(names, ", ")
+}
+
+// inject makes the article. A duplicate that is filed where it should be is the
+// sender's second try after a lost answer: taken.
+func (s *session) inject(ctx context.Context, m *message, groups []article.Group, o agent.Origin) error {
+	err := s.srv.injectAs(ctx, m, groups, o, s.conn.Hostname())
+	var r *agent.Refusal
+	var e *article.SyntaxError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r):
+		if r.Reason == agent.Busy {
+			s.srv.cfg.Log.Warn("smtp: post deferred", "from", s.addr, "code", r.Code, "err", r.Err)
+		} else {
+			s.srv.cfg.Log.Info("smtp: post refused", "from", s.addr, "code", r.Code)
+		}
+		return s.refusal(r)
+	case errors.Is(err, errTooDeep):
+		return reply(550, 5, 6, 0, "%s", err)
+	case errors.As(err, &e):
+		return reply(550, 5, 6, 0, "%s", oneLine(e.Error()))
+	}
+	return s.later("post a mail", err)
+}
+
+func (s *Server) injectAs(ctx context.Context, m *message, groups []article.Group, o agent.Origin, helo string) error {
+	received := fmt.Sprintf("from %s (%s)\r\n by %s; %s", cleanHelo(helo), o.Addr, s.cfg.Host, article.FormatDate(s.cfg.Now()))
+	for try := 0; ; try++ {
+		d, done, err := s.conv.draft(m, groups, received)
+		if err != nil {
+			done()
+			return err
+		}
+		id := article.ID(d.Get("Message-ID"))
+		if try > 0 {
+			d.Set("Original-Message-ID", string(id))
+			d.Del("Message-ID")
+		}
+		_, err = s.cfg.Agent.Inject(ctx, d, o)
+		done()
+		var r *agent.Refusal
+		if !errors.As(err, &r) || r.Reason != agent.Duplicate || try > 0 {
+			return err
+		}
+		if s.filed(ctx, id, groups) {
+			return nil
+		}
+	}
+}
+
+// filed says whether id stands in all of groups, or was here and is gone.
+func (s *Server) filed(ctx context.Context, id article.ID, groups []article.Group) bool {
+	e, err := s.cfg.Spool.ByID(ctx, id)
+	if err != nil {
+		return errors.Is(err, spool.ErrNotFound)
+	}
+	for _, g := range groups {
+		here := false
+		for _, p := range e.Places {
+			here = here || p.Group == g
+		}
+		if !here {
+			return false
+		}
+	}
+	return true
+}
+
+func cleanHelo(h string) string {
+	out := strings.Map(func(r rune) rune {
+		if r > 32 && r < 127 && !strings.ContainsRune("()<>\\\";", r) {
+			return r
+		}
+		return -1
+	}, h)
+	if out == "" {
+		return "unknown"
+	}
+	return out[:min(len(out), 100)]
+}
+
+func (s *session) order(ctx context.Context, r recipient) error {
+	var err error
+	switch {
+	case r.Kind == ToSubscribe && s.srv.cfg.Orders != nil:
+		err = s.srv.cfg.Orders.Subscribe(ctx, r.Group, s.from)
+	case r.Kind == ToUnsubscribe && s.srv.cfg.Orders != nil:
+		err = s.srv.cfg.Orders.Unsubscribe(ctx, r.Group, s.from)
+	case r.Kind == ToHelp && s.srv.cfg.Mailer != nil:
+		err = s.srv.help(ctx, r.Group, s.from)
+	}
+	if err != nil {
+		return s.later("carry out an order by mail", err)
+	}
+	return nil
+}
+
+func (s *Server) help(ctx context.Context, g article.Group, to string) error {
+	name, domain := string(g), s.cfg.Domain
+	body := fmt.Sprintf("%[1]s is a group on %[2]s. By mail:\n\n  write to the group      %[1]s@%[2]s\n  get its articles        %[1]s-subscribe@%[2]s\n"+
+		"  get them no longer      %[1]s-unsubscribe@%[2]s\n  this text               %[1]s-help@%[2]s\n  a person                postmaster@%[2]s\n\n"+
+		"It can be read with any newsreader and on the web, too.\n", name, domain)
+	return s.cfg.Mailer.Send(ctx, to, [][2]string{{"From", "postmaster@" + domain}, {"Subject", "Help for " + name}, {"Auto-Submitted", "auto-replied"}}, body)
+}
+
+// token answers to a one-time address.
+func (s *session) token(ctx context.Context, r recipient) error {
+	if r.Verb == "confirm" && s.srv.held != nil {
+		h, found, err := s.srv.held.take(r.Token)
+		if err != nil {
+			return s.later("look up what is confirmed", err)
+		}
+		if found {
+			return s.release(ctx, h)
+		}
+	}
+	if s.srv.cfg.Orders == nil {
+		return reply(550, 5, 1, 1, "this address was used already, or it is too old")
+	}
+	err := s.srv.cfg.Orders.Token(ctx, r.Verb, r.Token, s.from)
+	var ref *agent.Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &ref):
+		return s.refusal(ref)
+	}
+	return s.later("carry out an order by mail", err)
+}
+
+// release posts what was confirmed, then forgets it.
+func (s *session) release(ctx context.Context, h heldMail) error {
+	m, err := readMessage(strings.NewReader(string(h.Raw)), s.srv.cfg.TempDir, maxHeld)
+	if err != nil {
+		return s.later("read a mail that was kept", err)
+	}
+	defer m.body.Close()
+	if err := s.inject(ctx, m, h.Groups, agent.Origin{Door: "smtp", Addr: s.addr, Trusted: true}); err != nil {
+		return err
+	}
+	if err := s.srv.held.done(h); err != nil {
+		return s.later("note a confirmed address", err)
+	}
+	return nil
+}
+
+// postmaster appends a mail to postmaster.mbox beside the node's data: RFC 5321
+// §4.5.1 wants it taken always. The file is read by the operator; over 16 MiB it
+// takes no more.
+func (s *Server) postmaster(m *message) error {
+	if s.cfg.PostmasterFile == "" {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Clean(s.cfg.PostmasterFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("keep a mail to postmaster: %w", err)
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || st.Size()+m.body.Size() > 16<<20 {
+		return reply(452, 4, 2, 2, "the postmaster's mailbox is full")
+	}
+	if _, err := fmt.Fprintf(f, "From postmaster %s\n", s.cfg.Now().UTC().Format(time.ANSIC)); err != nil {
+		return err
+	}
+	if err := copyMbox(f, m.octets()); err != nil {
+		return err
+	}
+	return f.Sync()
+}

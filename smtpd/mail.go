@@ -1,0 +1,310 @@
+package smtpd
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"net/mail"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/spill"
+)
+
+// maxHeader bounds the header of a mail in octets; Received fields make it longer
+// than an article's.
+const maxHeader = 256 << 10
+
+// message is a mail as it came in, its header apart.
+type message struct {
+	head   []byte // as it came, with CRLF, without the empty line
+	header [][2]string
+	body   *spill.Buffer
+}
+
+// readMessage reads a mail to its end. An error of r itself (a connection that
+// ends, a limit of the session) is returned as it is; what is wrong with the mail
+// is an *article.SyntaxError or errLineEnd.
+func readMessage(r io.Reader, dir string, limit int64) (*message, error) {
+	strict := &strictReader{r: r}
+	br := bufio.NewReaderSize(strict, 16<<10)
+	head, clean, herr := readHead(br)
+	m := &message{head: head, body: spill.New(dir, 256<<10, limit)}
+	if _, err := io.Copy(m.body, br); err != nil {
+		m.body.Close()
+		return nil, err
+	}
+	if herr == nil {
+		herr = strict.Err()
+	}
+	if herr == nil {
+		m.header, herr = article.ParseHeader(clean, article.Limits{Header: maxHeader, Field: 64 << 10})
+	}
+	if herr != nil {
+		m.body.Close()
+		return nil, herr
+	}
+	return m, nil
+}
+
+// readHead reads up to and with the empty line. clean is the header in wire form
+// without the repeats of fields that news allows once only.
+func readHead(br *bufio.Reader) (head, clean []byte, err error) {
+	seen := map[string]bool{}
+	drop := false
+	for {
+		line, err := readLine(br, maxHeader-len(head))
+		if err != nil && err != io.EOF {
+			return nil, nil, err
+		}
+		if bytes.Equal(line, []byte("\r\n")) || len(line) == 0 {
+			return head, clean, nil
+		}
+		if err == io.EOF {
+			line = append(line, "\r\n"...)
+		}
+		head = append(head, line...)
+		if line[0] != ' ' && line[0] != '\t' {
+			name, _, _ := strings.Cut(strings.ToLower(string(line[:min(len(line), 80)])), ":")
+			drop = once[name] && seen[name]
+			seen[name] = true
+		}
+		if drop {
+			continue
+		}
+		if line[0] == '.' {
+			clean = append(clean, '.')
+		}
+		clean = append(clean, line...)
+	}
+}
+
+// readLine reads one line of at most limit octets.
+func readLine(br *bufio.Reader, limit int) ([]byte, error) {
+	var line []byte
+	for {
+		piece, err := br.ReadSlice('\n')
+		if len(line)+len(piece) > limit {
+			return nil, &article.SyntaxError{Why: "the header is too large"}
+		}
+		line = append(line, piece...)
+		if err != bufio.ErrBufferFull {
+			return line, err
+		}
+	}
+}
+
+var once = map[string]bool{"from": true, "subject": true, "date": true, "message-id": true, "references": true, "reply-to": true,
+	"sender": true, "in-reply-to": true, "mime-version": true, "content-type": true, "content-transfer-encoding": true}
+
+// dropped are the fields of a mail that would give orders to news agents, or that
+// are nobody's business in an article.
+var dropped = map[string]bool{"newsgroups": true, "control": true, "approved": true, "supersedes": true, "path": true, "xref": true,
+	"distribution": true, "injection-info": true, "injection-date": true, "also-control": true, "followup-to": true, "expires": true,
+	"archive": true, "cancel-key": true, "cancel-lock": true, "article-signature": true, "nntp-posting-host": true,
+	"nntp-posting-date": true, "bcc": true, "return-path": true, "lines": true, "relay-version": true, "posting-version": true,
+	"date-received": true, "x-original-to": true, "delivered-to": true}
+
+// octets is the mail as it came.
+func (m *message) octets() io.Reader {
+	_, _ = m.body.Seek(0, io.SeekStart) // a Buffer always can
+	return io.MultiReader(bytes.NewReader(m.head), strings.NewReader("\r\n"), m.body)
+}
+
+func (m *message) get(name string) string {
+	d := article.Draft{Header: m.header}
+	return d.Get(name)
+}
+
+func (m *message) count(name string) (n int) {
+	for _, f := range m.header {
+		if strings.EqualFold(f[0], name) {
+			n++
+		}
+	}
+	return n
+}
+
+// converter turns mails into drafts.
+type converter struct {
+	dir    string
+	limit  int64
+	toText func(html, charset string) string
+	now    func() time.Time
+	host   string
+	cutoff time.Duration
+}
+
+// draft makes an article of m for groups. received is the content of our own
+// Received field. The body it holds is closed with done.
+func (c *converter) draft(m *message, groups []article.Group, received string) (d *article.Draft, done func(), err error) {
+	d = &article.Draft{Body: m.body}
+	done = func() { m.body.Close() }
+	header := m.header
+	s, err := surveyMail(m.body, header)
+	if err != nil {
+		return nil, done, err
+	}
+	if !s.sound() {
+		out := spill.New(c.dir, 256<<10, 2*c.limit+1<<20)
+		header, err = rewriteMail(m.body, header, s, c.toText, out)
+		m.body.Close()
+		d.Body, done = out, func() { out.Close() }
+		if err != nil {
+			return nil, done, err
+		}
+	}
+	d.Header = append(d.Header, [2]string{"Received", received})
+	for _, f := range header {
+		if !dropped[strings.ToLower(f[0])] {
+			d.Header = append(d.Header, [2]string{f[0], shorten(f[1])})
+		}
+	}
+	return d, done, c.complete(d, groups)
+}
+
+// complete fills in what an article must have and mends what mail does otherwise.
+func (c *converter) complete(d *article.Draft, groups []article.Group) error {
+	if _, err := mail.ParseAddressList(d.Get("From")); err != nil && !strings.Contains(d.Get("From"), "@") {
+		return &article.SyntaxError{Field: "From", Why: "there is no address in it"}
+	}
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = string(g)
+	}
+	d.Set("Newsgroups", strings.Join(names, ","))
+	if d.Get("Subject") == "" {
+		d.Del("Subject")
+		d.Set("Subject", "(no subject)")
+	}
+	if id := d.Get("Message-ID"); id != "" {
+		if _, err := article.ParseID(id); err != nil {
+			d.Del("Message-ID")
+			d.Set("Message-ID", c.madeID(id, d))
+		}
+	} else {
+		d.Del("Message-ID")
+		d.Set("Message-ID", c.madeID("", d))
+	}
+	if date := d.Get("Date"); date != "" {
+		t, err := article.ParseDate(date)
+		if now := c.now(); err != nil || t.After(now.Add(24*time.Hour)) || c.cutoff > 0 && t.Before(now.Add(-c.cutoff)) {
+			d.Set("Original-Date", date)
+			d.Del("Date")
+		}
+	}
+	if d.Get("References") == "" {
+		d.Del("References")
+		if ids := article.ParseReferences(d.Get("In-Reply-To")); len(ids) > 0 {
+			d.Set("References", string(ids[0]))
+		}
+	} else if refs := article.ParseReferences(d.Get("References")); len(refs) > 0 {
+		d.Set("References", foldIDs(refs))
+	} else {
+		d.Del("References")
+	}
+	for _, f := range d.Header {
+		if strings.Trim(f[1], " \t\r\n") == "" {
+			d.Del(f[0])
+		}
+	}
+	return nil
+}
+
+// foldIDs writes References anew, an id a line; of more than thirty the first and
+// the last are kept (RFC 5537 §3.4.4).
+func foldIDs(refs []article.ID) string {
+	if len(refs) > 30 {
+		refs = append(refs[:1:1], refs[len(refs)-29:]...)
+	}
+	words := make([]string, len(refs))
+	for i, id := range refs {
+		words[i] = string(id)
+	}
+	return strings.Join(words, "\r\n ")
+}
+
+// madeID makes an id of what does not change when the same mail comes again.
+func (c *converter) madeID(old string, d *article.Draft) string {
+	h := sha256.New()
+	for _, s := range []string{old, d.Get("From"), d.Get("Date"), d.Get("Subject")} {
+		fmt.Fprintf(h, "%d:%s", len(s), s)
+	}
+	if _, err := d.Body.Seek(0, io.SeekStart); err == nil {
+		_, _ = io.CopyN(h, d.Body, 64<<10)
+	}
+	return fmt.Sprintf("<mail.%x@%s>", h.Sum(nil)[:12], c.host)
+}
+
+// shorten folds a field's content so that no line is over maxLine; where there is
+// no blank to fold at, it is cut.
+func shorten(v string) string {
+	if len(v) < maxLine-100 {
+		return v
+	}
+	var out strings.Builder
+	for i, line := range strings.Split(v, "\r\n") {
+		if i > 0 {
+			out.WriteString("\r\n")
+		}
+		for len(line) > maxLine-100 {
+			cut := strings.LastIndexAny(line[:maxLine-100], " \t")
+			if cut <= 0 {
+				line = line[:maxLine-100]
+				break
+			}
+			out.WriteString(line[:cut] + "\r\n")
+			line = line[cut:]
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+var errAutomatic = errors.New("this is an automatic message")
+
+// automatic says why a mail must not become an article because no person wrote it
+// to the group: RFC 3834, RFC 3464, and what bounces look like in the wild.
+func (m *message) automatic() error {
+	say := func(why string) error { return fmt.Errorf("%w: %s", errAutomatic, why) }
+	if v := m.get("Auto-Submitted"); v != "" && !strings.EqualFold(strings.TrimSpace(v), "no") {
+		return say("Auto-Submitted: " + v)
+	}
+	switch strings.ToLower(m.get("Precedence")) {
+	case "auto_reply", "junk":
+		return say("Precedence")
+	}
+	for _, name := range [...]string{"X-Autoreply", "X-Autorespond", "X-Failed-Recipients", "X-Auto-Response-From"} {
+		if m.get(name) != "" {
+			return say(name)
+		}
+	}
+	kind := strings.ToLower(m.get("Content-Type"))
+	if strings.HasPrefix(kind, "multipart/report") || strings.HasPrefix(kind, "message/delivery-status") || strings.HasPrefix(kind, "message/feedback-report") {
+		return say("a report")
+	}
+	from := strings.ToLower(m.get("From"))
+	for _, who := range [...]string{"mailer-daemon", "postmaster@", "mail delivery s", "mail-daemon", "double-bounce@", "<>"} {
+		if strings.Contains(from, who) {
+			return say("from " + who)
+		}
+	}
+	subject := strings.ToLower(m.get("Subject"))
+	for _, s := range bounceSubjects {
+		if strings.HasPrefix(subject, s) {
+			return say("subject of a bounce or an automatic reply")
+		}
+	}
+	if n := m.count("Received"); n > 100 { // RFC 5321 §6.3
+		return fmt.Errorf("over 100 Received fields: this mail goes round in a loop")
+	}
+	return nil
+}
+
+var bounceSubjects = []string{"undeliverable", "undelivered mail", "delivery status notification", "delivery failure", "mail delivery failed",
+	"returned mail", "failure notice", "delivery notification", "automatic reply", "out of office", "autoreply", "auto-reply", "auto reply",
+	"autosvar", "automatische antwort", "abwesenheitsnotiz", "mail delivery problem", "mail system error", "message delivery", "non remis"}

@@ -1,0 +1,360 @@
+package smtpd
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"mime/quotedprintable"
+	"strings"
+)
+
+// maxLine is what agents accept of us: RFC 5536 §2.2, without CRLF.
+const maxLine = 998
+
+// maxHTML is how much of an HTML body is turned into text, in octets.
+const maxHTML = 1 << 20
+
+// survey is the first walk over a mail: what has to be changed before it is fit
+// to be an article.
+type survey struct {
+	leaves []*part
+	long   map[int]bool // leaves with a line over maxLine
+	text   bool         // there is a text/plain to be read
+	html   int          // the first text/html to be read, or -1
+	col    int
+}
+
+func (s *survey) raw([]byte) error { s.col = 0; return nil }
+
+func (s *survey) begin(p *part) error {
+	if p.index < 0 {
+		return nil
+	}
+	s.leaves = append(s.leaves, p)
+	s.col = 0
+	switch {
+	case p.attached():
+	case p.kind == "text/plain":
+		s.text = true
+	case p.kind == "text/html" && s.html < 0:
+		s.html = p.index
+	}
+	return nil
+}
+
+func (s *survey) data(p *part, piece []byte, eol bool) error {
+	if s.col += len(piece); s.col > maxLine+2 {
+		s.long[p.index] = true
+	}
+	if eol {
+		s.col = 0
+	}
+	return nil
+}
+
+func (s *survey) end(*part) error { return nil }
+
+// surveyMail walks over the body once.
+func surveyMail(body io.ReadSeeker, header [][2]string) (*survey, error) {
+	s := &survey{long: map[int]bool{}, html: -1}
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	return s, walkMail(body, header, s)
+}
+
+// sound says whether the mail may stay as it is.
+func (s *survey) sound() bool { return len(s.long) == 0 && (s.text || s.html < 0) }
+
+// rewriter is the second walk: leaves with long lines are encoded anew, and a mail
+// of HTML alone gets its text beside it.
+type rewriter struct {
+	survey  *survey
+	toText  func(html string, charset string) string
+	w       io.Writer
+	top     [][2]string // the header that the mail ends up with
+	encoder io.WriteCloser
+	decoder *decodePipe
+	page    *bytes.Buffer // the HTML leaf, while it is gathered
+	err     error
+}
+
+// rewriteMail writes a changed body to w and returns the changed header.
+func rewriteMail(body io.ReadSeeker, header [][2]string, s *survey, toText func(html, charset string) string, w io.Writer) ([][2]string, error) {
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	rw := &rewriter{survey: s, toText: toText, w: w, top: header}
+	if err := walkMail(body, header, rw); err != nil {
+		return nil, err
+	}
+	return rw.top, nil
+}
+
+func (rw *rewriter) raw(line []byte) error {
+	_, err := rw.w.Write(line)
+	return err
+}
+
+func (rw *rewriter) begin(p *part) error {
+	if !rw.survey.text && p.index >= 0 && p.index == rw.survey.html {
+		rw.page = new(bytes.Buffer)
+		return nil // its header is written at its end
+	}
+	if p.index >= 0 && rw.survey.long[p.index] {
+		rw.recode(p)
+	}
+	return rw.head(p, p.header)
+}
+
+// head writes the header of a part; the mail's own goes back to the caller.
+func (rw *rewriter) head(p *part, header [][2]string) error {
+	if p.depth == 0 {
+		rw.top = header
+		return nil
+	}
+	return writeHeader(rw.w, header)
+}
+
+func writeHeader(w io.Writer, header [][2]string) error {
+	for _, f := range header {
+		if _, err := fmt.Fprintf(w, "%s: %s\r\n", f[0], f[1]); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(w, "\r\n")
+	return err
+}
+
+// recode chooses an encoding for a leaf whose lines are too long, and changes its
+// header. What is base64 or quoted-printable already is decoded first.
+func (rw *rewriter) recode(p *part) {
+	coding := "quoted-printable"
+	switch {
+	case p.coding == "base64" || p.coding != "quoted-printable" && !strings.HasPrefix(p.kind, "text/") && p.kind != "message/rfc822":
+		coding = "base64"
+		rw.encoder = newBase64(rw.w)
+	default:
+		rw.encoder = quotedprintable.NewWriter(rw.w)
+	}
+	if p.coding == "base64" || p.coding == "quoted-printable" {
+		rw.decoder = newDecodePipe(p.coding, rw.encoder)
+	}
+	p.header = setField(p.header, "Content-Transfer-Encoding", coding)
+}
+
+func setField(header [][2]string, name, value string) [][2]string {
+	out := make([][2]string, 0, len(header)+1)
+	for _, f := range header {
+		if !strings.EqualFold(f[0], name) {
+			out = append(out, f)
+		}
+	}
+	return append(out, [2]string{name, value})
+}
+
+func (rw *rewriter) data(p *part, piece []byte, _ bool) error {
+	w := rw.w
+	switch {
+	case rw.page != nil:
+		w = rw.page
+	case rw.decoder != nil:
+		w = rw.decoder
+	case rw.encoder != nil:
+		w = rw.encoder
+	}
+	_, err := w.Write(piece)
+	return err
+}
+
+func (rw *rewriter) end(p *part) error {
+	if rw.page != nil {
+		page := rw.page
+		rw.page = nil
+		return rw.alternative(p, page.Bytes())
+	}
+	if rw.decoder != nil {
+		if err := rw.decoder.Close(); err != nil {
+			return err
+		}
+		rw.decoder = nil
+	}
+	if rw.encoder != nil {
+		err := rw.encoder.Close()
+		rw.encoder = nil
+		if err == nil {
+			_, err = io.WriteString(rw.w, "\r\n") // the next delimiter begins a line
+		}
+		return err
+	}
+	return nil
+}
+
+// alternative writes an HTML leaf as text and HTML: RFC 2046 §5.1.4.
+func (rw *rewriter) alternative(p *part, page []byte) error {
+	sum := sha256.Sum256(page)
+	boundary := "=_alt" + hex.EncodeToString(sum[:12])
+	var outer, inner [][2]string
+	for _, f := range p.header {
+		switch name := strings.ToLower(f[0]); {
+		case strings.HasPrefix(name, "content-"):
+			inner = append(inner, f)
+		default:
+			outer = append(outer, f)
+		}
+	}
+	if p.depth > 0 {
+		outer = nil
+	}
+	outer = setField(outer, "Content-Type", "multipart/alternative;\r\n boundary=\""+boundary+"\"")
+	if p.depth == 0 {
+		outer = setField(outer, "MIME-Version", "1.0")
+	}
+	if err := rw.head(p, outer); err != nil {
+		return err
+	}
+	html := decodeAll(p.coding, page)
+	text := rw.toText(string(html[:min(len(html), maxHTML)]), p.params["charset"])
+	if _, err := fmt.Fprintf(rw.w, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", boundary); err != nil {
+		return err
+	}
+	q := quotedprintable.NewWriter(rw.w)
+	if _, err := io.WriteString(q, strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\n", "\r\n")); err != nil {
+		return err
+	}
+	if err := q.Close(); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(rw.w, "\r\n--%s\r\n", boundary); err != nil {
+		return err
+	}
+	if err := rw.htmlPart(p, inner, page, html); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(rw.w, "\r\n--%s--\r\n", boundary)
+	return err
+}
+
+func (rw *rewriter) htmlPart(p *part, header [][2]string, page, decoded []byte) error {
+	if !rw.survey.long[p.index] {
+		if err := writeHeader(rw.w, header); err != nil {
+			return err
+		}
+		_, err := rw.w.Write(page)
+		return err
+	}
+	if err := writeHeader(rw.w, setField(header, "Content-Transfer-Encoding", "quoted-printable")); err != nil {
+		return err
+	}
+	q := quotedprintable.NewWriter(rw.w)
+	if _, err := q.Write(decoded); err != nil {
+		return err
+	}
+	return q.Close()
+}
+
+// decodeAll undoes a transfer encoding as far as it goes.
+func decodeAll(coding string, b []byte) []byte {
+	if coding != "base64" && coding != "quoted-printable" {
+		return b
+	}
+	var out bytes.Buffer
+	d := newDecodePipe(coding, &out)
+	_, _ = d.Write(b)
+	_ = d.Close() // what cannot be decoded is left out
+	return out.Bytes()
+}
+
+// decodePipe decodes what is written to it into w, in a goroutine that Close
+// waits for.
+type decodePipe struct {
+	pw   *io.PipeWriter
+	done chan error
+}
+
+func newDecodePipe(coding string, w io.Writer) *decodePipe {
+	pr, pw := io.Pipe()
+	d := &decodePipe{pw: pw, done: make(chan error, 1)}
+	go func() {
+		var r io.Reader = quotedprintable.NewReader(pr)
+		if coding == "base64" {
+			r = base64.NewDecoder(base64.StdEncoding, &onlyBase64{pr})
+		}
+		_, err := io.Copy(w, r)
+		_, drain := io.Copy(io.Discard, pr) // after a fault in the encoding: let the writer go on
+		if err == nil {
+			err = drain
+		}
+		d.done <- err
+	}()
+	return d
+}
+
+func (d *decodePipe) Write(p []byte) (int, error) { return d.pw.Write(p) }
+
+// Close ends the input. A fault in the encoding is not an error: what came before
+// it stands.
+func (d *decodePipe) Close() error {
+	d.pw.Close()
+	<-d.done
+	return nil
+}
+
+// onlyBase64 leaves out what is not in the alphabet, as RFC 2045 §6.8 demands.
+type onlyBase64 struct{ r io.Reader }
+
+func (o *onlyBase64) Read(p []byte) (int, error) {
+	for {
+		n, err := o.r.Read(p)
+		k := 0
+		for _, c := range p[:n] {
+			if c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '=' {
+				p[k] = c
+				k++
+			}
+		}
+		if k > 0 || err != nil {
+			return k, err
+		}
+	}
+}
+
+// base64Writer writes lines of 76 octets.
+type base64Writer struct {
+	w   io.Writer
+	enc io.WriteCloser
+	col int
+}
+
+func newBase64(w io.Writer) *base64Writer {
+	b := &base64Writer{w: w}
+	b.enc = base64.NewEncoder(base64.StdEncoding, (*lines76)(b))
+	return b
+}
+
+func (b *base64Writer) Write(p []byte) (int, error) { return b.enc.Write(p) }
+func (b *base64Writer) Close() error                { return b.enc.Close() }
+
+type lines76 base64Writer
+
+func (l *lines76) Write(p []byte) (int, error) {
+	total := len(p)
+	for len(p) > 0 {
+		if l.col == 76 {
+			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
+				return 0, err
+			}
+			l.col = 0
+		}
+		n := min(76-l.col, len(p))
+		if _, err := l.w.Write(p[:n]); err != nil {
+			return 0, err
+		}
+		l.col += n
+		p = p[n:]
+	}
+	return total, nil
+}

@@ -1,0 +1,191 @@
+package smtpd
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/emersion/go-smtp"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/spool"
+)
+
+// Injector is the slice of agent.Agent that this door uses.
+type Injector interface {
+	Inject(ctx context.Context, d *article.Draft, o agent.Origin) (agent.Result, error)
+	May(ctx context.Context, o agent.Origin, act agent.Act, group article.Group) error
+}
+
+// Accounts is the slice of members.Book that this door uses.
+type Accounts interface {
+	Login(ctx context.Context, name, password string, addr netip.Addr) (members.Account, error)
+	ByEmail(ctx context.Context, email string) (members.Account, error)
+}
+
+// Spool is the slice of spool.Store that this door uses.
+type Spool interface {
+	Group(ctx context.Context, g article.Group) (spool.GroupInfo, error)
+	ByID(ctx context.Context, id article.ID) (spool.Entry, error)
+}
+
+// Mailer sends a mail of this node's own: confirmations, help. smtpd/courier is
+// one. It returns once the mail is in a queue on the disk.
+type Mailer interface {
+	Send(ctx context.Context, to string, header [][2]string, body string) error
+}
+
+// Orders carries out what a mail to a one-time address or to group-subscribe asks
+// for. Each call is good once; what it returns is a text for the sender.
+type Orders interface {
+	Subscribe(ctx context.Context, g article.Group, address string) error
+	Unsubscribe(ctx context.Context, g article.Group, address string) error
+	Token(ctx context.Context, verb, token, from string) error
+}
+
+// Config is what a Server is made of. Zero values mean what is said beside them.
+type Config struct {
+	Domain         string         // mail to GROUP@Domain posts
+	Host           string         // the node's name, in HELO and made Message-IDs
+	Anonymous      string         // none, confirm or post: from a sender without account
+	Trusted        []netip.Prefix // hosts to whom Anonymous applies
+	Front          []netip.Prefix // mail servers in front: judged is the sender, not the host
+	MaxMessage     int64          // octets; 0: 64 MiB
+	Cutoff         time.Duration  // Date fields older than this are replaced
+	TempDir        string
+	PostmasterFile string      // mbox for mail to postmaster; "": thrown away
+	TLS            *tls.Config // nil: no STARTTLS
+	LMTP           bool
+	Submission     bool // every sender must log in
+	MaxConns       int  // connections at a time; 0: 200
+
+	Agent    Injector
+	Accounts Accounts // nil: no AUTH
+	Spool    Spool
+	State    *state.DB // nil: nobody can confirm
+	Mailer   Mailer    // nil: nobody can confirm, no help is sent
+	Orders   Orders    // nil: no subscriptions
+	HTMLText func(html, charset string) string
+	Resolver *net.Resolver // for SPF, DKIM and DMARC; nil: the system's
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Counts are what the server did since it began; read them by Server.Counts.
+type Counts struct {
+	Connections, Accepted, Refused, Deferred, Held int64
+}
+
+// Server is a mail door: SMTP, or LMTP, on any number of listeners.
+type Server struct {
+	cfg   Config
+	smtp  *smtp.Server
+	conv  converter
+	held  *holder
+	slots chan struct{}
+
+	connections, accepted, refused, deferred, heldCount atomic.Int64
+}
+
+// New makes a Server.
+func New(cfg Config) *Server {
+	if cfg.MaxMessage == 0 {
+		cfg.MaxMessage = 64 << 20
+	}
+	if cfg.MaxConns == 0 {
+		cfg.MaxConns = 200
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.HTMLText == nil {
+		cfg.HTMLText = func(html, _ string) string { return html }
+	}
+	s := &Server{cfg: cfg, slots: make(chan struct{}, cfg.MaxConns)}
+	s.conv = converter{dir: cfg.TempDir, limit: cfg.MaxMessage, toText: cfg.HTMLText, now: cfg.Now, host: cfg.Host, cutoff: cfg.Cutoff}
+	if cfg.State != nil && cfg.Mailer != nil {
+		s.held = newHolder(cfg.State, cfg.Now)
+	}
+	s.smtp = s.protocol()
+	return s
+}
+
+func (s *Server) protocol() *smtp.Server {
+	p := smtp.NewServer(smtp.BackendFunc(s.session))
+	p.Domain, p.LMTP, p.TLSConfig = s.cfg.Host, s.cfg.LMTP, s.cfg.TLS
+	p.MaxMessageBytes, p.MaxRecipients = s.cfg.MaxMessage, 50
+	p.ReadTimeout, p.WriteTimeout = 5*time.Minute, 5*time.Minute // RFC 5321 §4.5.3.2
+	p.EnableSMTPUTF8 = true
+	p.AllowInsecureAuth = true // Session.AuthMechanisms decides
+	p.ErrorLog = quiet{s.cfg.Log}
+	return p
+}
+
+// quiet takes the library's complaints about connections: everyday things.
+type quiet struct{ log *slog.Logger }
+
+func (q quiet) Printf(f string, v ...any) { q.log.Debug("smtp: " + fmt.Sprintf(f, v...)) }
+func (q quiet) Println(v ...any)          { q.log.Debug("smtp: " + fmt.Sprint(v...)) }
+
+// Serve takes connections from l until Shutdown. It returns nil then.
+func (s *Server) Serve(l net.Listener) error {
+	err := s.smtp.Serve(l)
+	if errors.Is(err, net.ErrClosed) || errors.Is(err, smtp.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown lets running transactions end until ctx is done, then cuts them off.
+func (s *Server) Shutdown(ctx context.Context) error {
+	err := s.smtp.Shutdown(ctx)
+	if err != nil && !errors.Is(err, smtp.ErrServerClosed) {
+		_ = s.smtp.Close() // what is cut off was not acknowledged
+		return err
+	}
+	return nil
+}
+
+// Counts returns what the server did so far.
+func (s *Server) Counts() Counts {
+	return Counts{s.connections.Load(), s.accepted.Load(), s.refused.Load(), s.deferred.Load(), s.heldCount.Load()}
+}
+
+func (s *Server) session(c *smtp.Conn) (smtp.Session, error) {
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return nil, &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "too many connections, try later"}
+	}
+	s.connections.Add(1)
+	return &session{srv: s, conn: c, addr: hostOf(c.Conn())}, nil
+}
+
+func hostOf(c net.Conn) netip.Addr {
+	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{} // a Unix socket
+	}
+	return ap.Addr().Unmap()
+}
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

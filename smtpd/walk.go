@@ -1,0 +1,196 @@
+package smtpd
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"strings"
+
+	"github.com/litfass/litfass/article"
+)
+
+// Bounds of the MIME tree of a mail: what is beyond is refused, before any
+// library looks at it.
+const (
+	maxDepth      = 20
+	maxParts      = 1000
+	maxPartHeader = 64 << 10
+)
+
+var errTooDeep = fmt.Errorf("MIME parts nested deeper than %d, or more than %d of them", maxDepth, maxParts)
+
+// part is one node of the tree as the walk meets it.
+type part struct {
+	header [][2]string
+	kind   string // media type in lower case
+	params map[string]string
+	coding string // Content-Transfer-Encoding in lower case
+	index  int    // number among the leaves, from 0; -1 for a multipart
+	depth  int
+}
+
+func newPart(header [][2]string, depth int, fallback string) *part {
+	p := &part{header: header, kind: fallback, depth: depth, index: -1}
+	d := article.Draft{Header: header}
+	if v := d.Get("Content-Type"); v != "" {
+		if kind, params, err := mime.ParseMediaType(v); err == nil {
+			p.kind, p.params = kind, params
+		} else {
+			kind, _, _ := strings.Cut(v, ";")
+			p.kind = strings.ToLower(strings.TrimSpace(kind))
+		}
+	}
+	p.coding = strings.ToLower(d.Get("Content-Transfer-Encoding"))
+	return p
+}
+
+func (p *part) attached() bool {
+	d := article.Draft{Header: p.header}
+	disp, _, _ := strings.Cut(d.Get("Content-Disposition"), ";")
+	return strings.EqualFold(strings.TrimSpace(disp), "attachment")
+}
+
+// visitor is told of the parts of a mail in order. Octets that belong to no leaf
+// (delimiters, preambles) come as raw; a line of a leaf may come in several pieces.
+type visitor interface {
+	raw(line []byte) error
+	begin(p *part) error                        // a leaf or multipart; its header has been read
+	data(p *part, piece []byte, eol bool) error // of a leaf
+	end(p *part) error                          // of a leaf
+}
+
+// walk reads a message body whose header is given, line by line, in memory of one
+// line at most.
+type walk struct {
+	r      *bufio.Reader
+	v      visitor
+	open   []string // boundaries, outermost first
+	leaf   *part
+	parts  int
+	leaves int
+}
+
+func walkMail(r io.Reader, header [][2]string, v visitor) error {
+	w := &walk{r: bufio.NewReaderSize(r, 16<<10), v: v}
+	if err := w.enter(newPart(header, 0, "text/plain")); err != nil {
+		return err
+	}
+	fresh := true // at the beginning of a line
+	for {
+		piece, err := w.r.ReadSlice('\n')
+		if len(piece) == 0 && err == io.EOF {
+			return w.leave()
+		}
+		if err != nil && err != bufio.ErrBufferFull && err != io.EOF {
+			return err
+		}
+		if fresh && bytes.HasPrefix(piece, []byte("--")) {
+			if i, last, ok := w.delimiter(piece); ok {
+				if err := w.next(i, last, piece); err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		fresh = err == nil
+		if w.leaf == nil {
+			err = w.v.raw(piece)
+		} else {
+			err = w.v.data(w.leaf, piece, fresh)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// delimiter finds which open boundary a line is, innermost first: RFC 2046 §5.1.1.
+func (w *walk) delimiter(line []byte) (i int, last, ok bool) {
+	text := strings.TrimRight(string(line[2:min(len(line), 512)]), " \t\r\n")
+	for i := len(w.open) - 1; i >= 0; i-- {
+		if text == w.open[i] {
+			return i, false, true
+		}
+		if text == w.open[i]+"--" {
+			return i, true, true
+		}
+	}
+	return 0, false, false
+}
+
+// next ends what is open inside boundary i, and begins the next part of it.
+func (w *walk) next(i int, last bool, line []byte) error {
+	if err := w.leave(); err != nil {
+		return err
+	}
+	if err := w.v.raw(line); err != nil {
+		return err
+	}
+	if last {
+		w.open = w.open[:i]
+		return nil
+	}
+	w.open = w.open[:i+1]
+	header, err := w.header()
+	if err != nil {
+		return err
+	}
+	return w.enter(newPart(header, i+1, "text/plain"))
+}
+
+func (w *walk) leave() error {
+	if w.leaf == nil {
+		return nil
+	}
+	p := w.leaf
+	w.leaf = nil
+	return w.v.end(p)
+}
+
+func (w *walk) enter(p *part) error {
+	if w.parts++; w.parts > maxParts || p.depth > maxDepth {
+		return errTooDeep
+	}
+	if b := p.params["boundary"]; strings.HasPrefix(p.kind, "multipart/") && b != "" && len(b) <= 200 {
+		w.open = append(w.open, b)
+		return w.v.begin(p)
+	}
+	p.index = w.leaves
+	w.leaves++
+	w.leaf = p
+	return w.v.begin(p)
+}
+
+// header reads the header of a part up to and with its empty line. A header that
+// is none ends at the first line that is no field.
+func (w *walk) header() ([][2]string, error) {
+	var out [][2]string
+	size := 0
+	for {
+		line, err := w.r.ReadSlice('\n')
+		if size += len(line); size > maxPartHeader || err == bufio.ErrBufferFull {
+			return nil, errors.New("the header of a part is too large")
+		}
+		if err != nil && err != io.EOF {
+			return nil, err
+		}
+		text := strings.TrimRight(string(line), "\r\n")
+		name, value, colon := strings.Cut(text, ":")
+		switch {
+		case text == "":
+			return out, nil
+		case (text[0] == ' ' || text[0] == '\t') && len(out) > 0:
+			out[len(out)-1][1] += "\r\n" + text
+		case colon:
+			out = append(out, [2]string{name, strings.TrimLeft(value, " \t")})
+		default:
+			return out, nil
+		}
+		if err == io.EOF {
+			return out, nil
+		}
+	}
+}
