@@ -126,6 +126,7 @@ func (s *Server) protocol() *smtp.Server {
 	p := smtp.NewServer(smtp.BackendFunc(s.session))
 	p.Domain, p.LMTP, p.TLSConfig = s.cfg.Host, s.cfg.LMTP, s.cfg.TLS
 	p.MaxMessageBytes, p.MaxRecipients = s.cfg.MaxMessage, 50
+	p.MaxLineLength = 32 << 10                                   // some programs send paragraphs as one line; RFC 5321 §4.5.3.1.6 asks for 1,000
 	p.ReadTimeout, p.WriteTimeout = 5*time.Minute, 5*time.Minute // RFC 5321 §4.5.3.2
 	p.EnableSMTPUTF8 = true
 	p.AllowInsecureAuth = true // Session.AuthMechanisms decides

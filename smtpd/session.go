@@ -181,7 +181,7 @@ func (s *session) fronted() bool { return contains(s.srv.cfg.Front, s.addr) }
 
 // canConfirm says whether a sender without account may be asked to confirm.
 func (s *session) canConfirm() bool {
-	return s.srv.held != nil && s.srv.cfg.Anonymous == "confirm" || s.trusted()
+	return s.trusted() || s.srv.held != nil && (s.srv.cfg.Anonymous == "confirm" || s.srv.cfg.Anonymous == "post")
 }
 
 // trusted: the host itself is, so that the anonymous setting applies at once.
