@@ -21,6 +21,8 @@ var (
 	ErrAnswer = errors.New("answer does not begin with a three-digit code")
 	// ErrInjected: octets came before a change of the connection's layer.
 	ErrInjected = errors.New("commands were sent before the handshake")
+	// ErrStopped: Interrupt was called.
+	ErrStopped = errors.New("connection is being closed")
 )
 
 const (
@@ -64,6 +66,11 @@ type Conn struct {
 
 	rdead, wdead time.Time // deadlines as set last
 	idle         time.Duration
+	until        time.Time // what is being read must be whole by then; zero: no bound
+
+	mu      sync.Mutex // guards what Interrupt and Wait share
+	waiting bool
+	stopped bool
 
 	out  []byte // out[from:] is not in vec yet
 	from int
@@ -124,6 +131,24 @@ func (c *Conn) Upgrade(n net.Conn) error {
 
 // Close closes the connection below; output not flushed is lost.
 func (c *Conn) Close() error { return c.net.Close() }
+
+// Interrupt makes Wait, now and from now on, return ErrStopped; reading in the
+// middle of something goes on. It may be called by any goroutine.
+func (c *Conn) Interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped = true
+	if c.waiting {
+		_ = c.net.SetReadDeadline(time.Unix(1, 0)) // it is closed next, whether this works or not
+	}
+}
+
+// Stopped says whether Interrupt was called.
+func (c *Conn) Stopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopped
+}
 
 // Rest gives back the large buffers that are not in use. A server calls it
 // before it waits for the next command.

@@ -10,15 +10,35 @@ import (
 func (c *Conn) Buffered() int { return c.w - c.r }
 
 // Wait reads until there is at least one octet of input, at most for idle. It
-// is how a server waits for the next command.
+// is how a server waits for the next command; Interrupt ends it with ErrStopped.
 func (c *Conn) Wait(idle time.Duration) error {
 	if c.Buffered() > 0 {
 		return nil
 	}
-	c.idle = idle
-	err := c.fill()
+	if err := c.startWait(idle); err != nil {
+		return err
+	}
+	err := c.readMore()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting = false
 	c.idle = c.opt.ReadTimeout
+	if err != nil && c.stopped {
+		return ErrStopped
+	}
 	return err
+}
+
+// startWait sets the deadline before Interrupt can move it.
+func (c *Conn) startWait(idle time.Duration) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return ErrStopped
+	}
+	c.waiting = true
+	c.idle = idle
+	return c.armRead()
 }
 
 // fill reads once, after making room.
@@ -41,6 +61,14 @@ func (c *Conn) fill() error {
 	if err := c.armRead(); err != nil {
 		return err
 	}
+	return c.readMore()
+}
+
+// readMore reads once; there is room.
+func (c *Conn) readMore() error {
+	if c.r == c.w {
+		c.r, c.w = 0, 0
+	}
 	n, err := c.net.Read(c.in[c.w:])
 	c.w += n
 	c.In += int64(n)
@@ -58,6 +86,9 @@ func (c *Conn) fill() error {
 func (c *Conn) armRead() error {
 	now := c.opt.Now()
 	want := now.Add(c.idle)
+	if !c.until.IsZero() && want.After(c.until) {
+		want = c.until
+	}
 	if d := want.Sub(c.rdead); d >= 0 && d < c.idle/8 {
 		return nil
 	}
@@ -68,7 +99,21 @@ func (c *Conn) armRead() error {
 // Line reads one line and returns it without CRLF; it is valid until the next
 // read. max bounds its octets with CRLF, at most 32 KiB.
 func (c *Conn) Line(max int) ([]byte, error) {
-	max = min(max, bigBuf)
+	l, err := c.line(min(max, bigBuf))
+	c.until = time.Time{}
+	return l, err
+}
+
+// bound sets the time by which what has begun must be whole: the timeout, and
+// as much more as a slow link (4 KiB a second) needs for n octets. So nobody
+// holds a buffer for ever by sending an octet now and then.
+func (c *Conn) bound(n int64) {
+	if c.until.IsZero() {
+		c.until = c.opt.Now().Add(c.opt.ReadTimeout + time.Duration(min(n, 1<<40))*(time.Second/4096))
+	}
+}
+
+func (c *Conn) line(max int) ([]byte, error) {
 	for seen := 0; ; {
 		b := c.in[c.r:c.w]
 		if i := bytes.IndexByte(b[seen:], '\n'); i >= 0 {
@@ -88,6 +133,9 @@ func (c *Conn) Line(max int) ([]byte, error) {
 		}
 		if seen = len(b); seen >= max {
 			return nil, c.drainLine()
+		}
+		if seen > 0 {
+			c.bound(0)
 		}
 		if err := c.fill(); err != nil {
 			return nil, unexpected(err, seen)
@@ -174,6 +222,12 @@ func (s *blockScan) feed(p []byte) (int, bool) {
 // dot-stuffed, final ".\r\n" included, in a slice of its own. A block of more
 // than max octets is read to its end and dropped: ErrTooLarge.
 func (c *Conn) Block(max int) ([]byte, error) {
+	b, err := c.block(max)
+	c.until = time.Time{}
+	return b, err
+}
+
+func (c *Conn) block(max int) ([]byte, error) {
 	var got []byte
 	s, total := blockStart, 0
 	for {
@@ -196,6 +250,7 @@ func (c *Conn) Block(max int) ([]byte, error) {
 				return got, nil
 			}
 		}
+		c.bound(int64(max))
 		if err := c.fillBig(); err != nil {
 			return nil, unexpected(err, 1)
 		}
@@ -217,6 +272,12 @@ func (c *Conn) fillBig() error {
 // it is ErrTooLarge and w has had at most max of them. It returns the octets of
 // the block.
 func (c *Conn) BlockTo(w io.Writer, max int64) (int64, error) {
+	n, err := c.blockTo(w, max)
+	c.until = time.Time{}
+	return n, err
+}
+
+func (c *Conn) blockTo(w io.Writer, max int64) (int64, error) {
 	s, total := blockStart, int64(0)
 	var failed error
 	for {
@@ -235,6 +296,7 @@ func (c *Conn) BlockTo(w io.Writer, max int64) (int64, error) {
 				return total, failed
 			}
 		}
+		c.bound(max)
 		if err := c.fillBig(); err != nil {
 			return total, unexpected(err, 1)
 		}
