@@ -1,0 +1,243 @@
+package nntpd
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/nntp"
+)
+
+// session is one connection. All of it belongs to the connection's goroutine,
+// but the output, which belongs to the pipe's writer while there is one.
+type session struct {
+	srv *Server
+	c   *nntp.Conn
+	o   agent.Origin
+
+	user      string // of AUTHINFO USER, until PASS
+	badLogins int
+	group     article.Group // "": none selected
+	cur       uint64        // number of the current article; 0: none
+	quit      bool          // close after this command
+
+	access  *agent.Access // of this command
+	feedAt  time.Time     // when feeding was last found allowed
+	pipe    *pipe         // nil: no article has come by TAKETHIS yet
+	line    string        // this command, without CRLF
+	args    []string      // its words behind the verb
+	argsBuf [3]string
+}
+
+// run is the whole life of a connection.
+func (x *session) run() {
+	defer x.srv.forget(x)
+	defer x.end()
+	defer func() {
+		if p := recover(); p != nil {
+			x.srv.Counts.Panics.Add(1)
+			x.log().Error("nntp: bug, connection closed", "command", verbOf(x.line), "panic", p, "stack", string(debug.Stack()))
+		}
+	}()
+	x.whose()
+	x.greet()
+	if err := x.loop(); err != nil && !quiet(err) {
+		x.log().Info("nntp: connection lost", "error", err)
+	}
+}
+
+// end waits for the articles still being stored, says what is left to say and closes.
+func (x *session) end() {
+	if x.pipe != nil {
+		x.pipe.drain()
+	}
+	_ = x.c.Flush()
+	_ = x.c.Close()
+	if x.o.Conn != nil {
+		x.srv.cfg.Agent.ReleaseAll(x.o)
+	}
+	x.srv.Counts.OctetsIn.Add(uint64(x.c.In))
+	x.srv.Counts.OctetsOut.Add(uint64(x.c.Out))
+	x.c.Forget()
+}
+
+// quiet are the ordinary ends of a connection.
+func quiet(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, nntp.ErrStopped) ||
+		errors.Is(err, net.ErrClosed) || errors.Is(err, errClosed)
+}
+
+func (x *session) log() *slog.Logger {
+	return x.srv.cfg.Log.With("client", x.o.Addr.String(), "account", x.o.Account, "peer", x.o.Peer)
+}
+
+// whose finds out which peer the connection belongs to.
+func (x *session) whose() {
+	x.o.Peer = ""
+	if p := x.srv.cfg.Agent.Whose(x.srv.ctx, x.o); len(p) > 0 {
+		x.o.Peer = p[0]
+	}
+	x.feedAt = time.Time{}
+}
+
+func (x *session) greet() {
+	if x.mayPostAnywhere() {
+		x.c.Status(nntp.CodeReadyPost, x.srv.cfg.Host+" "+x.srv.cfg.Version+" ready, posting allowed")
+	} else {
+		x.c.Status(nntp.CodeReadyNoPost, x.srv.cfg.Host+" "+x.srv.cfg.Version+" ready, no posting")
+	}
+	x.access = nil
+}
+
+// loop reads commands and answers them. What has been answered leaves when there
+// is no more input to look at: RFC 3977 §3.5 lets clients pipeline.
+func (x *session) loop() error {
+	for !x.quit {
+		if x.c.Buffered() == 0 {
+			if err := x.flush(); err != nil {
+				return err
+			}
+			x.c.Rest()
+		}
+		if err := x.c.Wait(x.srv.cfg.IdleTimeout); err != nil {
+			return x.leave(err)
+		}
+		if x.c.Stopped() {
+			return x.leave(nntp.ErrStopped)
+		}
+		line, err := x.c.Line(nntp.MaxLong)
+		if err := x.command(line, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// leave says good-bye to a client that did not.
+func (x *session) leave(err error) error {
+	x.sync()
+	switch {
+	case errors.Is(err, nntp.ErrStopped):
+		x.c.Status(nntp.CodeUnavailable, "this server is going down, try later")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.c.Status(nntp.CodeUnavailable, "you were silent for too long")
+	}
+	return err
+}
+
+// flush sends what has been answered, unless the pipe's writer does.
+func (x *session) flush() error {
+	if x.pipe != nil && x.pipe.busy() {
+		return nil
+	}
+	return x.c.Flush()
+}
+
+// sync waits until the output is ours again: all articles are answered.
+func (x *session) sync() {
+	if x.pipe != nil {
+		x.pipe.drain()
+	}
+}
+
+// command answers one command line. An error ends the connection.
+func (x *session) command(line []byte, err error) error {
+	x.srv.Counts.Commands.Add(1)
+	if err != nil {
+		return x.badLine(err)
+	}
+	x.line = string(line)
+	verb, rest, _ := strings.Cut(x.line, " ")
+	cmd, ok := find(verb)
+	if !ok && strings.IndexByte(verb, '\t') >= 0 {
+		i := strings.IndexByte(x.line, '\t')
+		verb, rest = x.line[:i], x.line[i+1:]
+		cmd, ok = find(verb)
+	}
+	if !ok {
+		x.sync()
+		x.bad(nntp.CodeUnknown, "unknown command; HELP lists what there is")
+		return nil
+	}
+	x.split(rest)
+	if !cmd.streams {
+		x.sync()
+	}
+	x.access = nil
+	switch {
+	case len(line)+2 > nntp.MaxCommand && !cmd.long:
+		return x.syntax(cmd, "line is too long")
+	case len(x.args) < cmd.min || len(x.args) > cmd.max:
+		return x.syntax(cmd, "syntax: "+cmd.syntax)
+	}
+	return cmd.do(x)
+}
+
+// badLine answers what is no command line.
+func (x *session) badLine(err error) error {
+	switch {
+	case errors.Is(err, nntp.ErrControl):
+		x.sync()
+		x.bad(nntp.CodeSyntax, "a command holds neither NUL nor CR")
+	case errors.Is(err, nntp.ErrTooLong):
+		x.sync()
+		x.bad(nntp.CodeSyntax, "line is too long")
+	case errors.Is(err, nntp.ErrBareLF):
+		// What follows is not what the client thinks it is: an article that was not
+		// asked for, or somebody else's commands.
+		x.sync()
+		x.bad(nntp.CodeSyntax, "lines end with CR LF, not with LF alone; good-bye")
+		x.quit = true
+	default:
+		return x.leave(err)
+	}
+	return nil
+}
+
+// split cuts the words behind the verb; blanks at the end are put up with.
+func (x *session) split(rest string) {
+	x.args = x.argsBuf[:0]
+	for i := 0; i < len(rest); {
+		if rest[i] == ' ' || rest[i] == '\t' {
+			i++
+			continue
+		}
+		j := i
+		for j < len(rest) && rest[j] != ' ' && rest[j] != '\t' {
+			j++
+		}
+		x.args = append(x.args, rest[i:j])
+		i = j
+	}
+}
+
+// bad answers a command that is none.
+func (x *session) bad(code int, text string) {
+	x.srv.Counts.BadCommands.Add(1)
+	x.c.Status(code, text)
+}
+
+// syntax answers a command with the wrong words. An article that follows
+// TAKETHIS all the same is read and dropped.
+func (x *session) syntax(cmd command, text string) error {
+	if cmd.article {
+		if _, err := x.c.BlockTo(io.Discard, int64(x.srv.cfg.MaxArticle)); err != nil && !errors.Is(err, nntp.ErrTooLarge) {
+			return err
+		}
+	}
+	x.sync()
+	x.bad(nntp.CodeSyntax, text)
+	return nil
+}
+
+func verbOf(line string) string {
+	v, _, _ := strings.Cut(line, " ")
+	return v[:min(len(v), 20)]
+}
