@@ -76,7 +76,7 @@ func (in *relaying) offered(ctx context.Context) error {
 		in.looked = true
 		return nil
 	}
-	if err := in.known(ctx, in.o.Offered, in.o); err != nil {
+	if err := in.unwelcome(ctx, in.o.Offered, in.o); err != nil {
 		return err
 	}
 	in.looked = true
@@ -89,10 +89,8 @@ func (in *relaying) take(ctx context.Context, wire []byte) (spool.Entry, error) 
 	if err != nil {
 		return none, err
 	}
-	if !in.looked {
-		if err := in.known(ctx, in.art.ID(), in.o); err != nil {
-			return none, err
-		}
+	if err := in.lookUp(ctx); err != nil {
+		return none, err
 	}
 	for _, step := range []func() error{in.loop, in.age} {
 		if err := step(); err != nil {
@@ -116,6 +114,17 @@ func (in *relaying) take(ctx context.Context, wire []byte) (spool.Entry, error) 
 	return in.add(ctx, art, spool.Arrival{
 		Groups: where, Via: spool.Via{How: in.how, Peer: in.via()}, Proof: in.proof, At: in.now, Expires: expires(art, in.now),
 	})
+}
+
+// lookUp asks history, unless Want or the offer did.
+func (in *relaying) lookUp(ctx context.Context) error {
+	switch {
+	case in.looked:
+		return nil
+	case in.how == spool.Imported:
+		return in.known(ctx, in.art.ID(), in.o)
+	}
+	return in.unwelcome(ctx, in.art.ID(), in.o)
 }
 
 func (in *relaying) via() string {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/sha256"
+	"fmt"
 	"sync"
 	"time"
 
@@ -117,7 +118,7 @@ func (a *Agent) want(ctx context.Context, id article.ID, o Origin) error {
 	if _, err := article.ParseID(string(id)); err != nil {
 		return &Refusal{Reason: Malformed, Code: "bad-id", Text: err.Error()}
 	}
-	if err := a.known(ctx, id, o); err != nil {
+	if err := a.unwelcome(ctx, id, o); err != nil {
 		return err
 	}
 	now := a.now()
@@ -142,17 +143,25 @@ func (a *Agent) want(ctx context.Context, id article.ID, o Origin) error {
 	return nil
 }
 
-// known refuses an id that history, the waiting room or the memory of refusals knows.
-func (a *Agent) known(ctx context.Context, id article.ID, o Origin) error {
-	st, err := a.Spool.Lookup(ctx, id)
-	if err != nil {
+// unwelcome refuses an id that is known, or whose article was refused before.
+func (a *Agent) unwelcome(ctx context.Context, id article.ID, o Origin) error {
+	if err := a.known(ctx, id, o); err != nil {
 		return err
-	}
-	if st != spool.Unknown {
-		return duplicate()
 	}
 	if a.refused.has(refusalKey(id, "")) || o.Peer != "" && a.refused.has(refusalKey(id, o.Peer)) {
 		return &Refusal{Reason: Unwanted, Code: "refused-before", Text: "was refused before"}
+	}
+	return nil
+}
+
+// known refuses an id that history or the waiting room knows.
+func (a *Agent) known(ctx context.Context, id article.ID, o Origin) error {
+	st, err := a.Spool.Lookup(ctx, id)
+	if err != nil {
+		return fmt.Errorf("look up %s: %w", id, err)
+	}
+	if st != spool.Unknown {
+		return duplicate()
 	}
 	if a.roomBars(id, o) {
 		return duplicate()
