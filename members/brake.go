@@ -124,12 +124,16 @@ func (b *Book) Throttled(name string, from netip.Addr) error {
 			keys = keys[1:]
 		}
 	}
+	var after time.Duration
 	for _, k := range keys {
-		if t := b.slow.m[k]; t != nil && now.Before(t.until) {
-			return &Slow{t.until.Sub(now)}
+		if t := b.slow.m[k]; t != nil {
+			after = max(after, t.until.Sub(now))
 		}
 	}
-	return nil
+	if after <= 0 {
+		return nil
+	}
+	return &Slow{after}
 }
 
 // decoySecret is made once per node: made-up salts must not change.
