@@ -34,7 +34,7 @@ type node struct {
 	agent *agent.Agent
 }
 
-func newNode(t *testing.T, c *clock, host string) *node {
+func newNode(t testing.TB, c *clock, host string) *node {
 	t.Helper()
 	store := spooltest.NewMem()
 	if err := store.PutGroups(context.Background(), spool.GroupInfo{Name: "mesh.news", Status: spool.PostOpen}); err != nil {
