@@ -318,3 +318,5 @@ func rowsIn(tx *state.Tx, prefix string) (out []Row, err error) {
 	}
 	return out, nil
 }
+
+func readNum(raw []byte) uint64 { return binary.BigEndian.Uint64(raw) }

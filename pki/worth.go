@@ -112,8 +112,9 @@ func (l *Ledger) keyVerdict(c claim) (Result, error) {
 	return ResultUnknownKey, nil
 }
 
-// deviceVerdict looks for an arrow from the identity to the key (§6.3). A revoked
-// arrow, or one that has ended, still says that the key spoke for the identity.
+// deviceVerdict looks for an arrow from the identity to the key (§6.3). One that is
+// revoked, has ended, or is for another purpose still says that the key speaks for
+// the identity: the rest is a question of rights.
 func (l *Ledger) deviceVerdict(c claim, status Status) (Result, bool) {
 	n, ok := l.g.find(c.key.Subject())
 	if !ok {
@@ -123,12 +124,11 @@ func (l *Ledger) deviceVerdict(c claim, status Status) (Result, bool) {
 	if !ok || status == Dead || status == Retired {
 		return "", false
 	}
-	_, purposes := rightsFor(c.use, c.verb)
 	found := Result("")
 	for at := l.g.nodes.at(n).in; at != 0; {
 		e := l.g.edges.at(at - 1)
 		at = e.nextIn
-		if e.issuer != issuer || !containsName(purposes, l.g.names[e.purpose]) {
+		if e.issuer != issuer {
 			continue
 		}
 		if !e.revoked {
