@@ -111,7 +111,7 @@ func (a *Agent) mayCancel(ctx context.Context, target article.Proof, lock string
 	if a.Keys == nil || by.Proof.State != article.ProofHolds || by.Proof.Purpose != by.Purpose {
 		return nil, false, nil
 	}
-	worth, err := a.Keys.Judge(ctx, by.Proof, by.Arrived)
+	worth, err := a.Keys.Judge(ctx, by.Proof, by.Arrived, groups)
 	if err != nil {
 		return nil, false, fmt.Errorf("judge a cancel: %w", err)
 	}

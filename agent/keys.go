@@ -64,8 +64,10 @@ type Keys interface {
 	// article is kept.
 	Verify(ctx context.Context, a *article.Article, now time.Time, imported bool) (p article.Proof, result string, hold time.Time, err error)
 
-	// Judge is what a stored proof is worth now, one of the words above.
-	Judge(ctx context.Context, p article.Proof, arrived time.Time) (result string, err error)
+	// Judge is what a stored proof is worth now, one of the words above. groups
+	// are those of its Newsgroups: they are asked where the key became known
+	// after the article was filed.
+	Judge(ctx context.Context, p article.Proof, arrived time.Time, groups []article.Group) (result string, err error)
 
 	// SignerMay says in which of groups the signer of p may do what purpose
 	// names ("moderate", "create"), now. A key that does not count may nothing.
