@@ -402,7 +402,7 @@ func (k *fakeKeys) Verify(_ context.Context, a *article.Article, _ time.Time, _ 
 	return article.Proof{State: article.ProofHolds, Identity: a.Get("X-Identity"), Purpose: a.Get("X-Purpose")}, res, k.hold, nil
 }
 
-func (k *fakeKeys) Judge(context.Context, article.Proof, time.Time) (string, error) {
+func (k *fakeKeys) Judge(context.Context, article.Proof, time.Time, []article.Group) (string, error) {
 	return Verified, nil
 }
 
