@@ -415,6 +415,15 @@ func (c *Client) Group(g article.Group) (count, low, high uint64, err error) {
 	return n[0], n[1], n[2], nil
 }
 
+// ListGroup selects a group and calls fn with each number's line: RFC 3977 §6.1.2.
+func (c *Client) ListGroup(g article.Group, fn func(line []byte) error) error {
+	defer c.watch()()
+	if _, _, err := c.cmd("LISTGROUP "+string(g), CodeGroup); err != nil {
+		return err
+	}
+	return c.lines(fn)
+}
+
 // Over calls fn for each article of the selected group with lo <= number <= hi:
 // RFC 3977 §8.3, falling back to XOVER (RFC 2980 §2.8). No article is no error.
 // Only the fields of the overview line are set; lines that are none are passed over.

@@ -1,0 +1,415 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/nntp"
+)
+
+// sorts are the servers that a figure is measured on, ours first.
+func (b *bench) sorts(storages ...string) []func() (server, error) {
+	out := []func() (server, error){func() (server, error) { return b.ours() }}
+	if b.innBin == "" {
+		return out
+	}
+	for _, s := range storages {
+		overview := "tradindexed"
+		out = append(out, func() (server, error) { return newINN(b.innBin, s, overview, b.groups.names()) })
+	}
+	return out
+}
+
+// intake is TAKETHIS over 2 connections with window 64. Servers take turns, so
+// that a busy moment of the machine does not hit one alone; the best round counts.
+func (b *bench) intake(context.Context) error {
+	n, rounds := b.size(20000, 50000), b.size(2, 3)
+	var all []server
+	defer func() {
+		for _, s := range all {
+			s.Remove()
+		}
+	}()
+	for _, begin := range b.sorts("tradspool", "cnfs") {
+		s, err := begin()
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+	}
+	rate, us := make([]float64, len(all)), make([]float64, len(all))
+	for r := range rounds {
+		l := newCorpus(fmt.Sprintf("in%d", r), b.groups.groups).batch(0, n)
+		for i, s := range all {
+			before := cpu(s.Pid())
+			got, err := feed(s.Addr(), l, feeding{conns: 2, window: 64})
+			if err != nil || got.broken != nil || got.accepted != int64(n) {
+				return fmt.Errorf("%s took %d of %d: %w, %w", s.Name(), got.accepted, n, err, got.broken)
+			}
+			used := float64((cpu(s.Pid()) - before).Microseconds()) / float64(n)
+			if rate[i] < got.rate() {
+				rate[i] = got.rate()
+			}
+			if us[i] == 0 || used < us[i] {
+				us[i] = used
+			}
+		}
+	}
+	one := row{what: "intake, TAKETHIS, articles/s", ours: fmt.Sprintf("%.0f", rate[0]), goal: ">= 1.2x tradspool"}
+	two := row{what: "intake, server CPU us/article", ours: fmt.Sprintf("%.0f", us[0]), goal: "<= 60", ok: yes(us[0] <= 60)}
+	if len(all) > 2 {
+		one.inn = fmt.Sprintf("%.0f, cnfs %.0f", rate[1], rate[2])
+		one.ratio = fmt.Sprintf("%.2f, %.2f", rate[0]/rate[1], rate[0]/rate[2])
+		one.ok = yes(rate[0] >= 1.2*rate[1])
+		two.inn = fmt.Sprintf("%.0f, cnfs %.0f", us[1], us[2])
+		two.ratio = fmt.Sprintf("%.2f, %.2f", us[0]/us[1], us[0]/us[2])
+	}
+	b.add(one)
+	b.add(two)
+	return nil
+}
+
+// check is CHECK alone, of ids that are known and not.
+func (b *bench) check(context.Context) error {
+	n := b.size(100000, 1000000)
+	type res struct{ known, unknown float64 }
+	var got []res
+	for _, begin := range b.sorts("cnfs") {
+		s, err := begin()
+		if err != nil {
+			return err
+		}
+		c := newCorpus("chk", b.groups.groups)
+		c.small = true
+		for from := 0; from < n; from += 50000 {
+			if f, err := feed(s.Addr(), c.batch(from, min(n, from+50000)), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+				s.Remove()
+				return fmt.Errorf("fill %s: %w, %w", s.Name(), err, f.broken)
+			}
+		}
+		var r res
+		r.known, err = checks(s.Addr(), 2, 64, 3*time.Second, func(k int64) article.ID { return c.id(int(k * 7919 % int64(n))) })
+		if err == nil {
+			r.unknown, err = checks(s.Addr(), 2, 64, 3*time.Second, func(k int64) article.ID {
+				return article.ID(fmt.Sprintf("<never.%d@bench.invalid>", k))
+			})
+		}
+		if s.Name() == "litfass" {
+			pss, rss, anon := memory(s.Pid())
+			b.add(row{what: fmt.Sprintf("memory at %d entries, after CHECK, MiB", n), ours: fmt.Sprintf("PSS %d RSS %d anon %d", pss>>10, rss>>10, anon>>10)})
+		}
+		s.Remove()
+		if err != nil {
+			return err
+		}
+		got = append(got, r)
+	}
+	for i, what := range []string{"known", "unknown"} {
+		v := func(r res) float64 { return []float64{r.known, r.unknown}[i] }
+		r := row{what: fmt.Sprintf("CHECK at %d entries, %s, /s", n, what), ours: fmt.Sprintf("%.0f", v(got[0])), goal: ">= INN's"}
+		if len(got) > 1 {
+			r.inn, r.ratio = fmt.Sprintf("%.0f", v(got[1])), fmt.Sprintf("%.2f", v(got[0])/v(got[1]))
+			r.ok = yes(v(got[0]) >= v(got[1]))
+		}
+		b.add(r)
+	}
+	return nil
+}
+
+// reading is what one server needs for a reader's commands.
+type reading struct {
+	p50 map[string]time.Duration
+	us  map[string]float64 // server CPU
+}
+
+var readCommands = []struct {
+	name, what, goal string
+	limit            time.Duration
+}{
+	{"article", "ARTICLE, p50 us", "<= 200", 200 * time.Microsecond},
+	{"over", "OVER of 100, p50 us", "<= 200", 200 * time.Microsecond},
+	{"listgroup", "LISTGROUP of the largest group, p50 us", "<= 700", 700 * time.Microsecond},
+	{"newnews", "NEWNEWS of an hour, one group, p50 us", "<= 1000", time.Millisecond},
+}
+
+// read is one connection with one request outstanding, as a newsreader has.
+func (b *bench) read(context.Context) error {
+	var all []reading
+	for _, begin := range b.sorts("tradspool") {
+		s, err := begin()
+		if err != nil {
+			return err
+		}
+		r, err := b.readOne(s)
+		s.Remove()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name(), err)
+		}
+		all = append(all, r)
+	}
+	for _, c := range readCommands {
+		ours := all[0].p50[c.name]
+		r := row{what: c.what, ours: fmt.Sprintf("%d (CPU %.0f)", ours.Microseconds(), all[0].us[c.name]), goal: c.goal, ok: yes(ours <= c.limit)}
+		if len(all) > 1 {
+			theirs := all[1].p50[c.name]
+			r.inn = fmt.Sprintf("%d (CPU %.0f)", theirs.Microseconds(), all[1].us[c.name])
+			r.ratio = fmt.Sprintf("%.4f (CPU %.2f)", float64(ours)/float64(theirs), all[0].us[c.name]/all[1].us[c.name])
+		}
+		b.add(r)
+	}
+	return nil
+}
+
+func (b *bench) readOne(s server) (reading, error) {
+	r := reading{map[string]time.Duration{}, map[string]float64{}}
+	n := b.size(20000, 25000)
+	if f, err := feed(s.Addr(), newCorpus("rd", b.groups.groups).batch(0, n), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+		return r, fmt.Errorf("fill: %w, %w", err, f.broken)
+	}
+	c, err := connectReader(s.Addr())
+	if err != nil {
+		return r, err
+	}
+	defer c.Close()
+	g := article.Group(b.groups.group(0))
+	_, low, high, err := c.Group(g)
+	if err != nil {
+		return r, err
+	}
+	drop := func([]byte) error { return nil }
+	hour := time.Now().Add(-time.Hour)
+	span := int(high-low) - 100
+	do := map[string]func(int) error{
+		"article": func(k int) error {
+			_, err := c.Article(fmt.Sprint(int(low)+k*31%span), 1<<20)
+			return err
+		},
+		"over": func(k int) error {
+			at := low + uint64(k*31%span)
+			return c.Over(at, at+99, func(uint64, article.Overview) error { return nil })
+		},
+		"listgroup": func(int) error { return c.ListGroup(g, drop) },
+		"newnews":   func(int) error { return c.NewNews(string(g), hour, func(article.ID) error { return nil }) },
+	}
+	for _, cmd := range readCommands {
+		before := cpu(s.Pid())
+		t, err := repeat(1500*time.Millisecond, do[cmd.name])
+		if err != nil {
+			return r, fmt.Errorf("%s: %w", cmd.name, err)
+		}
+		r.p50[cmd.name] = t.at(0.5)
+		r.us[cmd.name] = float64((cpu(s.Pid()) - before).Microseconds()) / float64(len(t))
+	}
+	return r, nil
+}
+
+// readers are idle ones, each in a group.
+func (b *bench) readers(context.Context) error {
+	n := b.size(500, 1000)
+	var per []float64
+	for _, begin := range b.sorts("tradspool") {
+		s, err := begin()
+		if err != nil {
+			return err
+		}
+		kib, err := b.readersOne(s, n)
+		s.Remove()
+		if err != nil {
+			return fmt.Errorf("%s: %w", s.Name(), err)
+		}
+		per = append(per, kib)
+	}
+	r := row{what: "idle readers, KiB each (PSS)", ours: fmt.Sprintf("%.1f", per[0]), goal: "<= 48 (48 MiB for 1,000)", ok: yes(per[0] <= 49)}
+	if len(per) > 1 {
+		r.inn, r.ratio = fmt.Sprintf("%.0f", per[1]), fmt.Sprintf("%.4f", per[0]/per[1])
+	}
+	b.add(r)
+	return nil
+}
+
+func (b *bench) readersOne(s server, n int) (float64, error) {
+	if f, err := feed(s.Addr(), newCorpus("id", b.groups.groups).batch(0, 2000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+		return 0, fmt.Errorf("fill: %w, %w", err, f.broken)
+	}
+	time.Sleep(time.Second)
+	before, _, _ := memory(s.Pid())
+	var open []*nntp.Client
+	defer func() {
+		for _, c := range open {
+			c.Close()
+		}
+	}()
+	for i := range n {
+		c, err := connectReader(s.Addr())
+		if err != nil {
+			return 0, fmt.Errorf("reader %d: %w", i, err)
+		}
+		open = append(open, c)
+		if _, _, _, err := c.Group(article.Group(b.groups.group(i % b.groups.groups))); err != nil {
+			return 0, err
+		}
+	}
+	time.Sleep(time.Second)
+	after, _, _ := memory(s.Pid())
+	return float64(after-before) / float64(n), nil
+}
+
+// idle is a node at rest with 20,000 articles.
+func (b *bench) idle(context.Context) error {
+	n, err := b.ours()
+	if err != nil {
+		return err
+	}
+	defer n.Remove()
+	if f, err := feed(n.Addr(), newCorpus("rest", b.groups.groups).batch(0, 20000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+		return fmt.Errorf("fill: %w, %w", err, f.broken)
+	}
+	time.Sleep(2 * time.Second)
+	_, hot, hotAnon := memory(n.Pid())
+	if err := n.stop(); err != nil {
+		return err
+	}
+	took, err := n.start()
+	if err != nil {
+		return err
+	}
+	time.Sleep(2 * time.Second)
+	_, rss, anon := memory(n.Pid())
+	b.add(row{
+		what: "idle node, 20,000 articles, RSS (anonymous) MiB", ours: fmt.Sprintf("%d (%d); after intake %d (%d)", rss>>10, anon>>10, hot>>10, hotAnon>>10),
+		inn: "15 (noted)", goal: "<= 32 (16)", ok: yes(rss <= 32<<10 && anon <= 16<<10),
+	})
+	b.add(row{what: "start with 20,000 articles, ms", ours: fmt.Sprint(took.Milliseconds())})
+	return nil
+}
+
+// pair starts two nodes, the first feeds the second.
+func (b *bench) pair() (one, two *node, err error) {
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, nil, err
+	}
+	two, err = newNode(b.litf, "", "two.bench.example", addr, b.groups.names(), link{name: "one.bench.example", send: "!*"})
+	if err == nil {
+		_, err = two.start()
+	}
+	if err == nil {
+		one, err = b.ours(link{name: "two.bench.example", addr: addr, send: "*"})
+	}
+	return one, two, err
+}
+
+// visible is the time from 239 at one node until a reader at the next node sees
+// the article, both durable.
+func (b *bench) visible(context.Context) error {
+	one, two, err := b.pair()
+	if err != nil {
+		return err
+	}
+	defer one.Remove()
+	defer two.Remove()
+	from, err := connect(one.Addr())
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	if _, err := from.ModeStream(); err != nil {
+		return err
+	}
+	to, err := connectReader(two.Addr())
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	l := newCorpus("vis", b.groups.groups).batch(0, b.size(200, 1000))
+	var took, accept times
+	for i := range l.len() {
+		begin := time.Now()
+		from.TakeThis(l.ids[i], l.wire(i))
+		if err := from.Flush(); err != nil {
+			return err
+		}
+		if code, text, err := from.Next(); err != nil || code != 239 {
+			return fmt.Errorf("TAKETHIS: %d %s, %w", code, text, err)
+		}
+		at := time.Now()
+		accept = append(accept, at.Sub(begin))
+		for {
+			there, err := to.Stat(string(l.ids[i]))
+			if err != nil {
+				return err
+			}
+			if there {
+				break
+			}
+			if time.Since(at) > 30*time.Second {
+				return fmt.Errorf("%s does not come", l.ids[i])
+			}
+		}
+		took = append(took, time.Since(at))
+	}
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.add(row{
+		what: "239 to visible at the next node, ms p50 (p99)", ours: fmt.Sprintf("%.1f (%.1f)", ms(took.at(0.5)), ms(took.at(0.99))),
+		inn: "1.5 (noted, not durable)", goal: "p50 <= 15", ok: yes(took.at(0.5) <= 15*time.Millisecond),
+	})
+	b.add(row{what: "TAKETHIS of one article until 239, ms p50", ours: fmt.Sprintf("%.2f", ms(accept.at(0.5)))})
+	return nil
+}
+
+// burst is how long after the last 239 everything is at the peer.
+func (b *bench) burst(context.Context) error {
+	one, two, err := b.pair()
+	if err != nil {
+		return err
+	}
+	defer one.Remove()
+	defer two.Remove()
+	l := newCorpus("bur", b.groups.groups).batch(0, 20000)
+	c, err := connectReader(two.Addr())
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var last atomic.Int64
+	arrived := make(chan error, 1)
+	go func() { arrived <- awaitAll(c, l, time.Now().Add(2*time.Minute)) }()
+	f, err := feed(one.Addr(), l, feeding{conns: 2, window: 64, accepted: func(article.ID) { last.Store(time.Now().UnixNano()) }})
+	if err != nil || f.broken != nil {
+		c.Close()
+		<-arrived
+		return fmt.Errorf("feed: %w, %w", err, f.broken)
+	}
+	if err := <-arrived; err != nil {
+		return err
+	}
+	at := time.Since(time.Unix(0, last.Load()))
+	b.add(row{
+		what: "burst of 20,000: all at the peer after the last 239, s", ours: fmt.Sprintf("%.2f (intake %.0f/s)", at.Seconds(), f.rate()),
+		inn: "> 25 for a fifth (noted)", goal: "<= 3", ok: yes(at <= 3*time.Second),
+	})
+	return nil
+}
+
+// awaitAll returns when all articles of l are there; it asks in their order.
+func awaitAll(c *nntp.Client, l *load, until time.Time) error {
+	for _, id := range l.ids {
+		for {
+			there, err := c.Stat(string(id))
+			if err != nil {
+				return err
+			}
+			if there {
+				break
+			}
+			if time.Now().After(until) {
+				return fmt.Errorf("%s does not come", id)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+	}
+	return nil
+}
