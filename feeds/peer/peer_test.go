@@ -196,7 +196,7 @@ func TestDown(t *testing.T) {
 	if err := f.Set([]Peer{{Name: "p", Address: to.addr}}); err != nil {
 		t.Fatal(err)
 	}
-	to.waitFor(10)
+	await(t, "the cursor", func() bool { return f.Stats()[0].Cursor == 10 })
 	to.down()
 	n.addMany(10, 500)
 	await(t, "a failure", func() bool { s := f.Stats()[0]; return !s.RetryAt.IsZero() && s.Conns == 0 && s.LastError != "" })
