@@ -1,0 +1,696 @@
+package local
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"sort"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/spool"
+)
+
+const (
+	rangeBatch  = 128
+	numberBatch = 4096
+	sinceBatch  = 128
+	sinceBytes  = 512 << 10
+	headGuess   = 1024 // octets read in the hope that they hold a record's head
+)
+
+func isNotFound(err error) bool { return errors.Is(err, spool.ErrNotFound) }
+
+// view runs fn in a read transaction of the index.
+func (s *Spool) view(fn func(*bolt.Tx) error) (err error) {
+	defer s.guard(&err)
+	if err := s.db.View(fn); err != nil {
+		if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+			return spool.ErrClosed
+		}
+		return err
+	}
+	return nil
+}
+
+// known asks history for an id: tails, filters, then the index.
+func (s *Spool) known(h hash) (known, bool, error) {
+	var few [16]uint32
+	ask := few[:0]
+	s.mu.RLock()
+	k, ok := s.live.ids[h]
+	if !ok && s.frozen != nil {
+		k, ok = s.frozen.ids[h]
+	}
+	if !ok {
+		for i := len(s.shards) - 1; i >= 0; i-- {
+			if s.shards[i].filt.perhaps(h) {
+				ask = append(ask, s.shards[i].id)
+			}
+		}
+	}
+	s.mu.RUnlock()
+	if ok || len(ask) == 0 {
+		return k, ok, nil
+	}
+	err := s.view(func(tx *bolt.Tx) error {
+		all := tx.Bucket(bktHist)
+		for _, id := range ask {
+			if b := all.Bucket(key32(id)); b != nil {
+				if v := b.Get(h[:]); v != nil {
+					k, ok = decodeKnown(v)
+					return nil
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return known{}, false, fmt.Errorf("ask history: %w", err)
+	}
+	return k, ok, nil
+}
+
+// Lookup implements spool.History.
+func (s *Spool) Lookup(ctx context.Context, id article.ID) (spool.State, error) {
+	if err := s.rlock(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.RUnlock()
+	k, ok, err := s.known(id.Hash())
+	if err != nil || !ok {
+		return spool.Unknown, err
+	}
+	return k.state(s.cfg.Now().Unix()), nil
+}
+
+// rowAt returns a copy of the row at a place, nil if there is none.
+func (s *Spool) rowAt(p rowPlace) (raw []byte, err error) {
+	if raw, done := s.tailRow(p); done {
+		return raw, nil
+	}
+	err = s.view(func(tx *bolt.Tx) error {
+		if b := tx.Bucket(bktRows).Bucket(key32(p.gid)); b != nil {
+			raw = slices.Clone(b.Get(key64(p.number)))
+		}
+		return nil
+	})
+	return raw, err
+}
+
+// tailRow looks for a row in the tails; done means that the index need not be asked.
+func (s *Spool) tailRow(p rowPlace) (raw []byte, done bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, t := range [...]*tail{s.live, s.frozen} {
+		if t == nil {
+			continue
+		}
+		if _, gone := t.gone[p]; gone {
+			return nil, true
+		}
+		if raw := t.row(p); raw != nil {
+			return raw, true
+		}
+	}
+	return nil, false
+}
+
+// isGone says whether a tail holds the removal of a place. s.mu is held.
+func (s *Spool) isGone(p rowPlace) bool {
+	if _, gone := s.live.gone[p]; gone {
+		return true
+	}
+	if s.frozen == nil {
+		return false
+	}
+	_, gone := s.frozen.gone[p]
+	return gone
+}
+
+// tails are those of a moment before a transaction began. What they hold as
+// removed is so, though the checkpoint that follows let go of them meanwhile.
+type tails [2]*tail
+
+func (s *Spool) tails() tails {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return tails{s.live, s.frozen}
+}
+
+// gone says whether one of them holds the removal of a place. s.mu is held.
+func (ts tails) gone(p rowPlace) bool {
+	for _, t := range ts {
+		if t != nil {
+			if _, gone := t.gone[p]; gone {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (ts tails) anyGone() bool {
+	return len(ts[0].gone) > 0 || ts[1] != nil && len(ts[1].gone) > 0
+}
+
+// placesOf names the places of a row that can be read now. s.mu is held.
+func (s *Spool) placesOf(r *row, ts tails) []spool.Place {
+	out := make([]spool.Place, 0, len(r.places))
+	for _, p := range r.places {
+		if g := s.byGid[p.gid]; g != nil && !ts.gone(p) && !s.isGone(p) {
+			out = append(out, spool.Place{Group: g.info.Name, Number: p.number})
+		}
+	}
+	return out
+}
+
+// viewOf returns the segment that may hold seq.
+func (s *Spool) viewOf(seq spool.Seq) (view, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	i := sort.Search(len(s.segs), func(i int) bool { return s.segs[i].first > seq }) - 1
+	if i < 0 || seq > s.segs[i].last {
+		return view{}, false
+	}
+	return s.segs[i].viewNow(), true
+}
+
+// readRecord reads the head, or with whole all, of the record of seq.
+func (s *Spool) readRecord(seq spool.Seq, whole bool) (record, view, error) {
+	v, ok := s.viewOf(seq)
+	if !ok {
+		return record{}, v, fmt.Errorf("article of seq %d: %w", seq, spool.ErrNotFound)
+	}
+	off, end, ok, err := v.extent(seq)
+	if err == nil && !ok {
+		err = spool.ErrNotFound
+	}
+	if err != nil {
+		return record{}, v, fmt.Errorf("article of seq %d: %w", seq, err)
+	}
+	r, err := v.read(off, end, whole)
+	if err == nil && r.Seq != seq {
+		err = fmt.Errorf("%w: another article's", errBad)
+	}
+	if err != nil {
+		return record{}, v, fmt.Errorf("article of seq %d in segment %d at %d: %w", seq, v.num, off, err)
+	}
+	return r, v, nil
+}
+
+func (g *segment) read(off, end int64, whole bool) (record, error) {
+	f, err := g.handle()
+	if err != nil {
+		return record{}, err
+	}
+	n := end - off
+	if !whole {
+		n = min(n, headGuess)
+	}
+	b, err := readAt(f, make([]byte, n), off)
+	if err != nil {
+		return record{}, err
+	}
+	if whole {
+		r, _, err := parseRecord(b, g.salt)
+		return r, err
+	}
+	p, err := parsePrefix(b)
+	if err != nil {
+		return record{}, err
+	}
+	if need := int64(prefixLen + p.head); need > n && need <= end-off {
+		if b, err = readAt(f, make([]byte, need), off); err != nil {
+			return record{}, err
+		}
+	}
+	r, _, err := parseHead(b, g.salt)
+	return r, err
+}
+
+// entry returns the whole entry of seq with the places that can be read now.
+func (s *Spool) entry(seq spool.Seq) (spool.Entry, view, error) {
+	r, v, err := s.readRecord(seq, false)
+	if err != nil {
+		return spool.Entry{}, v, err
+	}
+	if err := s.prune(&r.Entry, v); err != nil {
+		return spool.Entry{}, v, err
+	}
+	return r.Entry, v, nil
+}
+
+// prune leaves those places of an entry read from the log that can be read now;
+// without any it is not found.
+func (s *Spool) prune(e *spool.Entry, v view) error {
+	if v.deadPlaces.Load() == 0 {
+		return nil
+	}
+	kept := e.Places[:0]
+	for _, p := range e.Places {
+		s.mu.RLock()
+		g := s.groups[p.Group]
+		s.mu.RUnlock()
+		if g == nil {
+			continue
+		}
+		ok, err := s.hasRow(rowPlace{g.gid, p.Number})
+		if err != nil {
+			return err
+		}
+		if ok {
+			kept = append(kept, p)
+		}
+	}
+	e.Places = kept
+	if len(kept) == 0 {
+		return fmt.Errorf("article of seq %d: %w", e.Seq, spool.ErrNotFound)
+	}
+	return nil
+}
+
+func (s *Spool) hasRow(p rowPlace) (ok bool, err error) {
+	if raw, done := s.tailRow(p); done {
+		return raw != nil, nil
+	}
+	err = s.view(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bktRows).Bucket(key32(p.gid))
+		ok = b != nil && b.Get(key64(p.number)) != nil
+		return nil
+	})
+	return ok, err
+}
+
+// ByID implements spool.Reader.
+func (s *Spool) ByID(ctx context.Context, id article.ID) (spool.Entry, error) {
+	if err := s.rlock(ctx); err != nil {
+		return spool.Entry{}, err
+	}
+	s.mu.RUnlock()
+	k, ok, err := s.known(id.Hash())
+	if err != nil {
+		return spool.Entry{}, err
+	}
+	if !ok || k.seq == 0 {
+		return spool.Entry{}, fmt.Errorf("article %s: %w", id, spool.ErrNotFound)
+	}
+	e, _, err := s.entry(k.seq)
+	if err == nil && e.ID != id {
+		err = fmt.Errorf("article %s: %w", id, spool.ErrNotFound)
+	}
+	return e, err
+}
+
+// ByNumber implements spool.Reader.
+func (s *Spool) ByNumber(ctx context.Context, p spool.Place) (spool.Entry, error) {
+	if err := s.rlock(ctx); err != nil {
+		return spool.Entry{}, err
+	}
+	g := s.groups[p.Group]
+	s.mu.RUnlock()
+	var raw []byte
+	var err error
+	if g != nil {
+		raw, err = s.rowAt(rowPlace{g.gid, p.Number})
+	}
+	if err == nil && len(raw) < 8 {
+		err = spool.ErrNotFound
+	}
+	if err != nil {
+		return spool.Entry{}, fmt.Errorf("article %s:%d: %w", p.Group, p.Number, err)
+	}
+	e, _, err := s.entry(rowSeq(raw))
+	if i := slices.Index(e.Places, p); i > 0 {
+		copy(e.Places[1:i+1], e.Places[:i])
+		e.Places[0] = p
+	}
+	return e, err
+}
+
+// walk calls fn for the rows of a group from lo to hi in order, merged from index
+// and tails; removed ones included. fn must not keep raw; it returns false to end.
+func (s *Spool) walk(gid uint32, lo, hi uint64, fn func(n uint64, raw []byte) bool) error {
+	s.mu.RLock()
+	rows := s.live.from(gid, lo)
+	var older []tailRow
+	if s.frozen != nil {
+		older = s.frozen.from(gid, lo)
+	}
+	s.mu.RUnlock() // before the transaction begins: else rows could fall between
+	return s.view(func(tx *bolt.Tx) error {
+		var c *bolt.Cursor
+		var k, v []byte
+		if b := tx.Bucket(bktRows).Bucket(key32(gid)); b != nil {
+			c = b.Cursor()
+			k, v = c.Seek(key64(lo))
+		}
+		for {
+			n, raw := hi, []byte(nil)
+			if len(k) == 8 {
+				if m := binary.BigEndian.Uint64(k); m <= n {
+					n, raw = m, v
+				}
+			}
+			for _, t := range [...][]tailRow{older, rows} {
+				if len(t) > 0 && (t[0].number < n || t[0].number == n && raw == nil) {
+					n, raw = t[0].number, t[0].row
+				}
+			}
+			if raw == nil || !fn(n, raw) {
+				return nil
+			}
+			if len(k) == 8 && binary.BigEndian.Uint64(k) == n {
+				k, v = c.Next()
+			}
+			for _, t := range [...]*[]tailRow{&older, &rows} {
+				if len(*t) > 0 && (*t)[0].number == n {
+					*t = (*t)[1:]
+				}
+			}
+		}
+	})
+}
+
+// numbers returns up to limit numbers of a group that can be read now.
+func (s *Spool) numbers(gid uint32, lo, hi uint64, limit int) ([]uint64, error) {
+	some := max(limit, 64)
+	for {
+		var all []uint64
+		ts := s.tails()
+		err := s.walk(gid, lo, hi, func(n uint64, _ []byte) bool {
+			all = append(all, n)
+			return len(all) < some
+		})
+		if err != nil || len(all) == 0 {
+			return nil, err
+		}
+		last, full := all[len(all)-1], len(all) == some
+		s.mu.RLock()
+		if ts.anyGone() || len(s.live.gone) > 0 {
+			all = slices.DeleteFunc(all, func(n uint64) bool { return ts.gone(rowPlace{gid, n}) || s.isGone(rowPlace{gid, n}) })
+		}
+		s.mu.RUnlock()
+		if len(all) > 0 || !full {
+			return all[:min(limit, len(all))], nil
+		}
+		lo = last + 1
+	}
+}
+
+// groupFor finds a group for an iterator.
+func (s *Spool) groupFor(ctx context.Context, name article.Group) (*group, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.RUnlock()
+	if g := s.groups[name]; g != nil {
+		return g, nil
+	}
+	return nil, fmt.Errorf("group %s: %w", name, spool.ErrNotFound)
+}
+
+// Numbers implements spool.Reader.
+func (s *Spool) Numbers(ctx context.Context, name article.Group, lo, hi uint64) iter.Seq2[uint64, error] {
+	return func(yield func(uint64, error) bool) {
+		for lo <= hi {
+			g, err := s.groupFor(ctx, name)
+			var ns []uint64
+			if err == nil {
+				ns, err = s.numbers(g.gid, lo, hi, numberBatch)
+			}
+			if err != nil {
+				yield(0, err)
+				return
+			}
+			if len(ns) == 0 {
+				return
+			}
+			for _, n := range ns {
+				if !yield(n, nil) {
+					return
+				}
+			}
+			lo = ns[len(ns)-1] + 1
+		}
+	}
+}
+
+// Range implements spool.Reader.
+func (s *Spool) Range(ctx context.Context, name article.Group, lo, hi uint64) iter.Seq2[spool.Entry, error] {
+	return func(yield func(spool.Entry, error) bool) {
+		for first := true; lo <= hi || first; first = false {
+			g, err := s.groupFor(ctx, name)
+			ts := s.tails()
+			var rows []row
+			if err == nil && lo <= hi {
+				rows, err = s.rows(g.gid, lo, hi)
+			}
+			if err != nil {
+				yield(spool.Entry{}, err)
+				return
+			}
+			if len(rows) == 0 {
+				return
+			}
+			lo = rows[len(rows)-1].places[0].number + 1
+			for _, e := range s.entries(rows, ts) {
+				if !yield(e, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// rows reads one batch of rows, removed ones included.
+func (s *Spool) rows(gid uint32, lo, hi uint64) ([]row, error) {
+	var rows []row
+	var bad error
+	err := s.walk(gid, lo, hi, func(n uint64, raw []byte) bool {
+		r, err := decodeRow(raw)
+		if err != nil {
+			bad = err
+			return false
+		}
+		if rows == nil {
+			rows = make([]row, 0, min(rangeBatch, hi-n+1))
+		}
+		rows = append(rows, r)
+		return len(rows) < rangeBatch
+	})
+	if err == nil {
+		err = bad
+	}
+	return rows, err
+}
+
+// entries turns rows into entries, less what is removed.
+func (s *Spool) entries(rows []row, ts tails) []spool.Entry {
+	out := make([]spool.Entry, 0, len(rows))
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for i := range rows {
+		r := &rows[i]
+		if ts.gone(r.places[0]) || s.isGone(r.places[0]) || s.byGid[r.places[0].gid] == nil {
+			continue
+		}
+		out = append(out, spool.Entry{Seq: r.seq, Arrived: r.arrived, Places: s.placesOf(r, ts), Overview: r.over})
+	}
+	return out
+}
+
+// Since implements spool.Reader. What is damaged is passed over, with a warning.
+func (s *Spool) Since(ctx context.Context, after spool.Seq) iter.Seq2[spool.Entry, error] {
+	return func(yield func(spool.Entry, error) bool) {
+		for {
+			es, next, err := s.since(ctx, after)
+			if err != nil {
+				yield(spool.Entry{}, err)
+				return
+			}
+			if next == after {
+				return
+			}
+			after = next
+			for i := range es {
+				if !yield(es[i], nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// since returns one batch, and the Seq up to which it reaches: after, at the end.
+func (s *Spool) since(ctx context.Context, after spool.Seq) ([]spool.Entry, spool.Seq, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, 0, err
+	}
+	i := sort.Search(len(s.segs), func(i int) bool { return s.segs[i].last > after })
+	var v view
+	if i < len(s.segs) {
+		v = s.segs[i].viewNow()
+	}
+	s.mu.RUnlock()
+	if v.segment == nil {
+		return nil, after, nil
+	}
+	at, err := v.find(after + 1)
+	if err != nil {
+		return nil, 0, err
+	}
+	tab, err := v.entries(at, sinceBatch+1)
+	if err != nil {
+		return nil, 0, err
+	}
+	f, err := v.handle()
+	if err != nil {
+		return nil, 0, err
+	}
+	n := len(tab) - 1
+	for n > 1 && tab[n].off-tab[0].off > sinceBytes {
+		n /= 2
+	}
+	w := window{f: f, size: int64(tab[n].off), step: int(tab[n].off - tab[0].off)}
+	es := make([]spool.Entry, 0, n)
+	for k := range n {
+		after = tab[k].seq
+		e, err := s.sinceOne(v, &w, tab[k], tab[k+1])
+		if isNotFound(err) {
+			continue
+		}
+		if errors.Is(err, errBad) {
+			s.log.Warn("a damaged article is passed over; run spool check", "seq", tab[k].seq, "segment", v.num, "error", err)
+			continue
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		es = append(es, e)
+	}
+	return es, after, nil
+}
+
+func (s *Spool) sinceOne(v view, w *window, t, next tabEntry) (spool.Entry, error) {
+	b, err := w.at(int64(t.off), int(next.off-t.off))
+	if err != nil {
+		return spool.Entry{}, fmt.Errorf("read segment %d: %w", v.num, err)
+	}
+	r, _, err := parseHead(b, v.salt)
+	if err != nil {
+		return spool.Entry{}, err
+	}
+	return r.Entry, s.prune(&r.Entry, v)
+}
+
+// SeqAt implements spool.Reader: all that arrived at t or later comes after it.
+func (s *Spool) SeqAt(ctx context.Context, t time.Time) (spool.Seq, error) {
+	if err := s.rlock(ctx); err != nil {
+		return 0, err
+	}
+	sec := t.Unix()
+	if t.Nanosecond() > 0 {
+		sec++
+	}
+	at := clamp32(sec)
+	last := s.last
+	i := sort.Search(len(s.segs), func(i int) bool { return s.segs[i].count > 0 && s.segs[i].at >= at })
+	var v view
+	if i < len(s.segs) {
+		v = s.segs[i].viewNow()
+	}
+	s.mu.RUnlock()
+	if v.segment == nil || v.count == 0 {
+		return last, nil
+	}
+	k, err := v.search(func(e tabEntry) bool { return e.at >= at })
+	if err != nil || k >= v.count {
+		return last, err
+	}
+	e, err := v.entries(k, 1)
+	if err != nil {
+		return 0, err
+	}
+	return e[0].seq - 1, nil
+}
+
+// Last implements spool.Reader.
+func (s *Spool) Last() spool.Seq {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.last
+}
+
+// Open implements spool.Reader: one read, the checksum, no parsing.
+func (s *Spool) Open(ctx context.Context, seq spool.Seq) (*article.Article, error) {
+	if err := s.rlock(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.RUnlock()
+	r, v, err := s.readRecord(seq, true)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.prune(&r.Entry, v); err != nil {
+		return nil, err
+	}
+	return article.Stored(r.wire, r.headLen, r.Overview), nil
+}
+
+// Group implements spool.Reader.
+func (s *Spool) Group(ctx context.Context, name article.Group) (spool.GroupInfo, error) {
+	if err := s.rlock(ctx); err != nil {
+		return spool.GroupInfo{}, err
+	}
+	defer s.mu.RUnlock()
+	if g := s.groups[name]; g != nil {
+		return g.info, nil
+	}
+	return spool.GroupInfo{}, fmt.Errorf("group %s: %w", name, spool.ErrNotFound)
+}
+
+// Groups implements spool.Reader.
+func (s *Spool) Groups(ctx context.Context) iter.Seq2[spool.GroupInfo, error] {
+	return func(yield func(spool.GroupInfo, error) bool) {
+		if err := s.rlock(ctx); err != nil {
+			yield(spool.GroupInfo{}, err)
+			return
+		}
+		all := make([]spool.GroupInfo, 0, len(s.groups))
+		for _, g := range s.groups {
+			all = append(all, g.info)
+		}
+		s.mu.RUnlock()
+		sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
+		for _, g := range all {
+			if !yield(g, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Wait implements spool.Store.
+func (s *Spool) Wait(ctx context.Context, after spool.Seq) error {
+	for {
+		if err := s.rlock(ctx); err != nil {
+			return err
+		}
+		last, changed := s.last, s.changed
+		s.mu.RUnlock()
+		if last > after {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
