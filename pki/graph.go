@@ -37,7 +37,7 @@ type edge struct {
 	scope, param    uint32
 	depth           uint8
 	revoked, hasBad bool
-	live            bool
+	toID            bool // the subject is an identity
 }
 
 // maxDepth is what greater depths count as: no chain of trust is longer.
@@ -141,8 +141,8 @@ func (g *graph) clear(issuer uint32) {
 
 // add adds an edge; its links are set here.
 func (g *graph) add(e edge) {
-	e.live = true
 	from, to := g.nodes.at(e.issuer), g.nodes.at(e.subject)
+	e.toID = to.sub.Kind == SubjectID
 	e.nextOut, e.nextIn = from.out, to.in
 	var at uint32
 	if at = g.free; at != 0 {
@@ -173,18 +173,18 @@ func (g *graph) arrowEdge(s *Statement, lapse int64) edge {
 // query asks for one purpose in one group at one time.
 type query struct {
 	g       *graph
+	name    string // the purpose
 	purpose uint32
 	known   bool // the purpose stands on some arrow
 	group   string
 	at      int64 // T: the time of use
 	alive   int64 // until must be after it (§5.7)
 	anchors []Anchor
-	in      map[uint32]bool // scopes that contain group
-	name    string
+	in      []int8 // by scope: 1 contains group, -1 does not, 0 not asked yet; nil: not kept
 }
 
 func (g *graph) query(anchors []Anchor, purpose, group string, at, arrived int64) *query {
-	q := &query{g: g, group: group, at: at, alive: arrived - 7*day, anchors: anchors, in: map[uint32]bool{}, name: purpose}
+	q := &query{g: g, group: group, at: at, alive: arrived - 7*day, anchors: anchors, name: purpose}
 	q.purpose, q.known = g.nameOf[purpose]
 	return q
 }
@@ -194,12 +194,16 @@ func (q *query) counts(e *edge) bool {
 	if e.purpose != q.purpose || e.revoked || q.at < e.from || q.at >= e.until || e.until <= q.alive {
 		return false
 	}
-	in, ok := q.in[e.scope]
-	if !ok {
-		in = InScope(q.g.names[e.scope], q.group)
-		q.in[e.scope] = in
+	if q.in == nil {
+		return InScope(q.g.names[e.scope], q.group)
 	}
-	return in
+	if q.in[e.scope] == 0 {
+		q.in[e.scope] = -1
+		if InScope(q.g.names[e.scope], q.group) {
+			q.in[e.scope] = 1
+		}
+	}
+	return q.in[e.scope] > 0
 }
 
 // start yields the anchors that hold here, as nodes with their left.
@@ -219,6 +223,7 @@ func (q *query) all() []int8 {
 	for i := range best {
 		best[i] = -1
 	}
+	q.in = make([]int8, len(q.g.names))
 	var queue [maxDepth + 1][]uint32
 	set := func(n uint32, left int8) {
 		if left > best[n] {
@@ -239,10 +244,16 @@ func (q *query) all() []int8 {
 				if !q.counts(e) {
 					continue
 				}
-				if q.g.nodes.at(e.subject).sub.Kind != SubjectID {
-					set(e.subject, 0)
-				} else if left > 0 {
-					set(e.subject, min(left-1, int8(e.depth)))
+				to, l := e.subject, int8(0)
+				if e.toID {
+					if left == 0 {
+						continue
+					}
+					l = min(left-1, int8(e.depth))
+				}
+				if l > best[to] {
+					best[to] = l
+					queue[l] = append(queue[l], to)
 				}
 			}
 		}
@@ -250,57 +261,56 @@ func (q *query) all() []int8 {
 	return best
 }
 
-// step is an arrow from a node to another that was found going backwards.
-type step struct {
-	to    uint32
-	depth int8
-	key   bool
+// left returns the left of one node, or -1.
+func (q *query) left(subject uint32) int8 {
+	left := int8(-1)
+	for left < maxDepth && q.has(subject, left+1) {
+		left++
+	}
+	return left
 }
 
-// left returns the left of one node, or -1. It goes backwards from the subject
-// over those that could have given it the right, which are few where trust has
-// the shape of a tree, then forwards in falling order of left.
-func (q *query) left(subject uint32) int8 {
-	best := map[uint32]int8{}
-	var queue [maxDepth + 1][]uint32
-	steps := map[uint32][]step{}
-	for todo := []uint32{subject}; len(todo) > 0; todo = todo[1:] {
-		n := todo[0]
-		best[n] = -1
-		key := q.g.nodes.at(n).sub.Kind != SubjectID
-		for at := q.g.nodes.at(n).in; at != 0 && q.known; {
-			e := q.g.edges.at(at - 1)
-			at = e.nextIn
-			if !q.counts(e) {
+// need is a node that must have at least so much left for the subject to have the right.
+type need struct {
+	node uint32
+	left int8
+}
+
+// has says whether a node has the right with at least so much left. It goes
+// backwards, nearest first: who is met with a small need is never met with a
+// smaller one, so each is looked at once, and arrows of too little depth end the
+// search. Where trust has the shape of a tree that is a handful of nodes.
+func (q *query) has(subject uint32, left int8) bool {
+	anchors := make([]need, 0, 4)
+	q.start(func(n uint32, l int8) { anchors = append(anchors, need{n, l}) })
+	seen := map[uint32]bool{subject: true}
+	for todo := []need{{subject, left}}; len(todo) > 0; todo = todo[1:] {
+		at := todo[0]
+		for _, a := range anchors {
+			if a.node == at.node && a.left >= at.left {
+				return true
+			}
+		}
+		if !q.known || at.left > maxDepth-1 {
+			continue
+		}
+		isID := q.g.nodes.at(at.node).sub.Kind == SubjectID
+		for i := q.g.nodes.at(at.node).in; i != 0; {
+			e := q.g.edges.at(i - 1)
+			i = e.nextIn
+			if int8(e.depth) < at.left || seen[e.issuer] || !q.counts(e) {
 				continue
 			}
-			if _, seen := steps[e.issuer]; !seen && e.issuer != subject {
-				todo = append(todo, e.issuer)
-			}
-			steps[e.issuer] = append(steps[e.issuer], step{n, int8(e.depth), key})
-		}
-	}
-	set := func(n uint32, left int8) {
-		if old, in := best[n]; in && left > old {
-			best[n] = left
-			queue[left] = append(queue[left], n)
-		}
-	}
-	q.start(set)
-	for left := int8(maxDepth); left >= 0; left-- {
-		for i := 0; i < len(queue[left]); i++ {
-			n := queue[left][i]
-			if best[n] != left {
-				continue
-			}
-			for _, s := range steps[n] {
-				if s.key {
-					set(s.to, 0)
-				} else if left > 0 {
-					set(s.to, min(left-1, s.depth))
+			seen[e.issuer] = true
+			more := need{e.issuer, at.left + 1}
+			if !isID { // a step to a key needs nothing left
+				if at.left > 0 {
+					continue
 				}
+				more.left = 0
 			}
+			todo = append(todo, more)
 		}
 	}
-	return best[subject]
+	return false
 }

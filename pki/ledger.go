@@ -171,6 +171,12 @@ func (l *Ledger) left(sub Subject, purpose, group string, at, arrived int64) int
 	return l.g.query(l.anchors, purpose, group, at, arrived).left(n)
 }
 
+// has says whether sub has the right; l.mu is held.
+func (l *Ledger) has(sub Subject, purpose, group string, at, arrived int64) bool {
+	n, ok := l.g.find(sub)
+	return ok && l.g.query(l.anchors, purpose, group, at, arrived).has(n, 0)
+}
+
 // Rights yields every subject that has the right purpose in group at time at.
 func (l *Ledger) Rights(purpose, group string, at time.Time) map[Subject]int {
 	l.mu.RLock()
