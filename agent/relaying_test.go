@@ -120,6 +120,9 @@ func FuzzRelayKeepsOctets(f *testing.F) {
 		a := &Agent{Host: "here.example"}
 		r := &relaying{Agent: a, art: art, path: art.Get("Path"), how: spool.Relayed}
 		out := r.stamped()
+		if again, err := article.Parse(out.Wire(), article.Limits{Article: 2 << 20, Header: 1 << 20, Field: 1 << 20}); err != nil || again.Overview() != out.Overview() {
+			t.Fatalf("%+v, read again %+v (%v)", out.Overview(), again, err)
+		}
 		rest := out.Wire()
 		for n, v := range art.Fields() {
 			if strings.EqualFold(n, "Xref") {

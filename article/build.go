@@ -73,7 +73,16 @@ func (a *Article) With(e Edit) *Article {
 	}
 	body := len(out) + 2
 	out = append(out, a.wire[a.body-2:]...)
-	return reparsed(out, body)
+	if len(e.Add) > 0 || len(e.Drop) > 1 || len(e.Drop) == 1 && e.Drop[0] != "Xref" {
+		return reparsed(out, body)
+	}
+	// What a relaying agent does leaves all but the length as it was.
+	over := a.over
+	over.Bytes += len(out) - len(a.wire)
+	if len(e.Drop) > 0 {
+		over.Has &^= HasXref
+	}
+	return &Article{wire: out, body: body, over: over}
 }
 
 func named(name []byte, names []string) bool {
