@@ -162,8 +162,10 @@ func (in *injection) filter(ctx context.Context) error {
 	if err != nil {
 		return syntaxRefusal(err)
 	}
+	o := in.o
+	o.Peer = "" // a peer's connection may post too: that is no relaying
 	for _, f := range in.Filters {
-		if err := f.Check(ctx, art, in.o); err != nil {
+		if err := f.Check(ctx, art, o); err != nil {
 			return err
 		}
 	}

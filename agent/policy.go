@@ -57,6 +57,7 @@ type Peer struct {
 	Take func(g article.Group) bool // which groups it may bring; nil: all
 	Old  bool                       // may bring what is older than Policy.Cutoff
 	Key  string                     // spki:sha256:B64 of its TLS key, or ""
+	Day  Usage                      // what it may bring a day; 0: no limit (PeerQuota)
 	From []netip.Prefix             // addresses from which it needs neither key nor login
 }
 

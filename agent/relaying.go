@@ -273,8 +273,10 @@ func (in *relaying) judge(ctx context.Context, names []article.Group) error {
 	if in.how == spool.Imported {
 		return nil
 	}
+	o := in.o
+	o.Peer = in.peer.Name
 	for _, f := range in.Filters {
-		if err := f.Check(ctx, in.art, in.o); err != nil {
+		if err := f.Check(ctx, in.art, o); err != nil {
 			return err
 		}
 	}

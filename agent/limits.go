@@ -1,0 +1,263 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/members"
+)
+
+// posted says whether an article that a filter sees is being posted here: Inject
+// hides the peer from filters.
+func posted(o Origin) bool {
+	return o.Peer == "" && o.Door != "batch" && o.Door != "import"
+}
+
+// poster is whom limits are counted against: the account, else the address (of
+// IPv6 its /64). Loopback and the operator have none: there the address says
+// nothing about who it is.
+func poster(o Origin) string {
+	a := o.Addr.Unmap().WithZone("")
+	switch {
+	case o.Door == "control" || o.Door == "feed":
+		return ""
+	case o.Account != "":
+		return "account " + o.Account
+	case !a.IsValid() || a.IsLoopback():
+		return ""
+	case a.Is6():
+		p, _ := a.Prefix(64)
+		return "address " + p.String()
+	}
+	return "address " + a.String()
+}
+
+// maxMeters bounds the posters that limits remember.
+const maxMeters = 1 << 14
+
+// PostRate limits how fast one account or address posts: a bucket of Burst posts
+// that fills with PerHour an hour.
+type PostRate struct {
+	PerHour int // 0: 60
+	Burst   int // 0: 30
+	Now     func() time.Time
+
+	mu sync.Mutex
+	m  map[string]*bucket
+}
+
+type bucket struct {
+	left float64
+	at   time.Time
+}
+
+// Check is a Filter.
+func (f *PostRate) Check(_ context.Context, _ *article.Article, o Origin) error {
+	who := poster(o)
+	if who == "" || !posted(o) {
+		return nil
+	}
+	rate, burst := float64(orInt(int64(f.PerHour), 60))/3600, float64(orInt(int64(f.Burst), 30))
+	now := clock(f.Now)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := f.m[who]
+	if b == nil {
+		if f.m == nil || len(f.m) >= maxMeters {
+			f.m = make(map[string]*bucket)
+		}
+		b = &bucket{burst, now}
+		f.m[who] = b
+	}
+	b.left = min(burst, b.left+rate*max(0, now.Sub(b.at).Seconds()))
+	b.at = now
+	if b.left < 1 {
+		wait := time.Duration((1 - b.left) / rate * float64(time.Second))
+		return &Refusal{Reason: Busy, Code: "post-rate", Text: fmt.Sprintf("too many posts in a short time, try again in %v", wait.Round(time.Second)+time.Second)}
+	}
+	b.left--
+	return nil
+}
+
+func clock(now func() time.Time) time.Time {
+	if now != nil {
+		return now()
+	}
+	return time.Now()
+}
+
+// Usage is what somebody brought on one day (UTC).
+type Usage struct {
+	Articles int64
+	Octets   int64
+}
+
+// days counts usage per name and day, in memory: a restart forgives.
+type days struct {
+	mu  sync.Mutex
+	day int64
+	m   map[string]Usage
+}
+
+// add counts n octets unless that would pass a limit (0: none).
+func (d *days) add(who string, n int64, now time.Time, most Usage) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if today := now.Unix() / 86400; d.m == nil || d.day != today || len(d.m) > maxMeters {
+		d.m, d.day = make(map[string]Usage), today
+	}
+	u := d.m[who]
+	u.Articles++
+	u.Octets += n
+	if most.Articles > 0 && u.Articles > most.Articles || most.Octets > 0 && u.Octets > most.Octets {
+		return false
+	}
+	d.m[who] = u
+	return true
+}
+
+func (d *days) used(who string, now time.Time) Usage {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.day != now.Unix()/86400 {
+		return Usage{}
+	}
+	return d.m[who]
+}
+
+// DayQuota limits what one account or address posts a day. An account's own
+// limits take the place of the general ones.
+type DayQuota struct {
+	Most    Usage         // 0: 500 articles, 256 MiB
+	Members *members.Book // nil: accounts have no limits of their own
+	Now     func() time.Time
+
+	days days
+}
+
+// Check is a Filter.
+func (f *DayQuota) Check(ctx context.Context, a *article.Article, o Origin) error {
+	who := poster(o)
+	if who == "" || !posted(o) {
+		return nil
+	}
+	most := Usage{orInt(f.Most.Articles, 500), orInt(f.Most.Octets, 256<<20)}
+	if o.Account != "" && f.Members != nil {
+		if m, err := f.Members.Get(ctx, o.Account); err == nil {
+			most = Usage{orInt(int64(m.ArticlesDay), most.Articles), orInt(m.OctetsDay, most.Octets)}
+		}
+	}
+	if !f.days.add(who, int64(a.Overview().Bytes), clock(f.Now), most) {
+		return &Refusal{Reason: Busy, Code: "day-quota", Text: "the limit of what you may post in a day is reached, try again tomorrow"}
+	}
+	return nil
+}
+
+// Used is what an account posted today.
+func (f *DayQuota) Used(account string) Usage {
+	return f.days.used("account "+account, clock(f.Now))
+}
+
+// PeerQuota limits what each peer brings a day, as its Peer says; over it the
+// answer is "try later", so that nothing is lost.
+type PeerQuota struct {
+	Peers Peers
+	Now   func() time.Time
+
+	days days
+}
+
+// Check is a Filter.
+func (f *PeerQuota) Check(_ context.Context, a *article.Article, o Origin) error {
+	if o.Peer == "" || f.Peers == nil {
+		return nil
+	}
+	p, ok := f.Peers.Peer(o.Peer)
+	if !ok {
+		return nil
+	}
+	if !f.days.add(p.Name, int64(a.Overview().Bytes), clock(f.Now), p.Day) {
+		return &Refusal{Reason: Busy, Code: "peer-quota", Text: "the limit of what is taken from you in a day is reached, try again tomorrow"}
+	}
+	return nil
+}
+
+// Used is what a peer brought today: `peer list` shows it.
+func (f *PeerQuota) Used(peer string) Usage { return f.days.used(peer, clock(f.Now)) }
+
+// Crossposts refuses relayed articles that name too many groups; what is posted
+// here has Policy.MaxGroups.
+type Crossposts struct{ Most int }
+
+// Check is a Filter.
+func (f Crossposts) Check(_ context.Context, a *article.Article, _ Origin) error {
+	if f.Most > 0 && strings.Count(a.Overview().Newsgroups, ",") >= f.Most {
+		return &Refusal{Reason: Unwanted, Code: "crosspost", Text: fmt.Sprintf("posted to over %d groups", f.Most)}
+	}
+	return nil
+}
+
+// Banned refuses articles by words and posters. It compares octets without
+// regard to the case of ASCII letters, and does not undo base64 or
+// quoted-printable.
+type Banned struct{ list atomic.Pointer[banned] }
+
+type banned struct{ words, posters [][]byte }
+
+// Set replaces the lists while the node runs: words that must not stand in
+// Subject or body, and texts that must not stand in From. Empty ones are left out.
+func (f *Banned) Set(words, posters []string) {
+	f.list.Store(&banned{lower(words), lower(posters)})
+}
+
+func lower(list []string) [][]byte {
+	var out [][]byte
+	for _, s := range list {
+		if s != "" {
+			out = append(out, asciiLower([]byte(s)))
+		}
+	}
+	return out
+}
+
+// Check is a Filter.
+func (f *Banned) Check(_ context.Context, a *article.Article, _ Origin) error {
+	l := f.list.Load()
+	if l == nil {
+		return nil
+	}
+	if len(l.posters) > 0 && holds([]byte(a.Overview().From), l.posters) {
+		return &Refusal{Reason: Unwanted, Code: "banned-poster", Text: "articles of this poster are not taken here"}
+	}
+	if len(l.words) > 0 && (holds([]byte(a.Overview().Subject), l.words) || holds(a.WireBody(), l.words)) {
+		return &Refusal{Reason: Unwanted, Code: "banned-word", Text: "holds words that are not taken here"}
+	}
+	return nil
+}
+
+func holds(text []byte, any [][]byte) bool {
+	text = asciiLower(text)
+	for _, w := range any {
+		if bytes.Contains(text, w) {
+			return true
+		}
+	}
+	return false
+}
+
+func asciiLower(text []byte) []byte {
+	out := make([]byte, len(text))
+	for i, c := range text {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		out[i] = c
+	}
+	return out
+}
