@@ -56,7 +56,7 @@ func (x *session) run() {
 // end waits for the articles still being stored, says what is left to say and closes.
 func (x *session) end() {
 	if x.pipe != nil {
-		x.pipe.drain()
+		x.pipe.park()
 	}
 	_ = x.c.Flush()
 	_ = x.c.Close()
@@ -106,7 +106,7 @@ func (x *session) loop() error {
 			}
 			x.c.Rest()
 		}
-		if err := x.c.Wait(x.srv.cfg.IdleTimeout); err != nil {
+		if err := x.wait(); err != nil {
 			return x.leave(err)
 		}
 		if x.c.Stopped() {
@@ -119,6 +119,24 @@ func (x *session) loop() error {
 	}
 	return nil
 }
+
+// wait waits for a command. Workers of a stream are sent home when it pauses.
+func (x *session) wait() error {
+	if x.pipe != nil && x.c.Buffered() == 0 && x.pipe.resting() {
+		err := x.c.Wait(min(pause, x.srv.cfg.IdleTimeout))
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+		x.pipe.park()
+		if err := x.flush(); err != nil {
+			return err
+		}
+	}
+	return x.c.Wait(x.srv.cfg.IdleTimeout)
+}
+
+// pause is how long a stream is silent before its workers end.
+const pause = 2 * time.Second
 
 // leave says good-bye to a client that did not.
 func (x *session) leave(err error) error {

@@ -3,6 +3,7 @@ package nntpd
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
 
 	"github.com/litfass/litfass/agent"
@@ -131,27 +132,41 @@ func (x *session) doTakethis() error {
 }
 
 // pipe is the articles of one connection that are being stored, and the answers
-// that wait behind them. The connection's goroutine puts in; one goroutine for
-// each article stores it; the writer, which lives while there is something,
-// writes the answers in order, as many at once as are ready.
+// that wait behind them. The connection's goroutine puts in; workers, never more
+// than the window, store articles, and stay for the next ones until park (new
+// goroutines would spend a tenth of the time on growing their stacks); the
+// writer, which lives while there is something, writes the answers in order, as
+// many at once as are ready.
 type pipe struct {
 	x *session
 
-	mu      sync.Mutex
-	cond    sync.Cond
-	slots   []*slot // head first
-	octets  int     // of articles in slots
-	storing int     // goroutines of articles
-	writing bool    // the writer lives; the output is its
-	err     error   // why the connection must end
+	mu     sync.Mutex
+	slots  []*slot // answers, head first
+	octets int     // of articles in slots
+	room   sync.Cond
+	err    error // why the connection must end
+
+	writing bool // the writer lives; the output is its
+	head    sync.Cond
+
+	jobs    []*slot // articles that no worker has taken yet
+	storing int     // articles in jobs and in the hands of workers
+	workers int
+	idle    int // workers that wait for a job
+	parked  bool
+	work    sync.Cond
+
+	still sync.Cond // nothing is stored or written, or a worker ended
 }
 
-// slot is one answer.
+// slot is one answer, and the article it is about until that is stored.
 type slot struct {
 	done bool
 	code int
 	text string
+	wire []byte
 	size int
+	o    agent.Origin
 }
 
 // errClosed ends a connection after 400.
@@ -159,7 +174,9 @@ var errClosed = errors.New("closed after a temporary failure")
 
 func newPipe(x *session) *pipe {
 	p := &pipe{x: x}
-	p.cond.L = &p.mu
+	for _, c := range []*sync.Cond{&p.room, &p.head, &p.work, &p.still} {
+		c.L = &p.mu
+	}
 	return p
 }
 
@@ -176,8 +193,28 @@ func (p *pipe) drain() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for p.writing || p.storing > 0 {
-		p.cond.Wait()
+		p.still.Wait()
 	}
+}
+
+// resting says whether there are workers to send away.
+func (p *pipe) resting() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.workers > 0
+}
+
+// park drains and waits until all workers have ended. The next article makes new ones.
+func (p *pipe) park() {
+	p.drain()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.parked = true
+	p.work.Broadcast()
+	for p.workers > 0 {
+		p.still.Wait()
+	}
+	p.parked = false
 }
 
 // failed returns why the connection must end, or nil.
@@ -215,48 +252,85 @@ func (p *pipe) add(s *slot) {
 	}
 }
 
-// relay stores an article in a goroutine of its own, when window, connection and
-// node have room for it.
+// relay has an article stored, when window, connection and node have room for it.
 func (p *pipe) relay(wire []byte, o agent.Origin) error {
 	cfg := &p.x.srv.cfg
-	n := len(wire)
-	if err := p.x.srv.octets.take(p.x.srv.ctx, n); err != nil {
+	s := &slot{wire: wire, size: len(wire), o: o}
+	if err := p.x.srv.octets.take(p.x.srv.ctx, s.size); err != nil {
 		return err
 	}
-	s := &slot{size: n}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for p.err == nil && (len(p.slots) >= cfg.Window || p.octets > 0 && p.octets+n > cfg.WindowOctets) {
-		p.cond.Wait()
+	for p.err == nil && (len(p.slots) >= cfg.Window || p.octets > 0 && p.octets+s.size > cfg.WindowOctets) {
+		p.room.Wait()
 	}
 	if p.err != nil {
-		p.x.srv.octets.give(n)
+		p.x.srv.octets.give(s.size)
 		o.Conn.Done(o.Turn)
 		return p.err
 	}
-	p.octets += n
+	p.octets += s.size
 	p.storing++
 	p.add(s)
-	go p.store(s, wire, o)
+	p.jobs = append(p.jobs, s)
+	if p.idle >= len(p.jobs) {
+		p.work.Signal()
+	} else {
+		p.workers++
+		go p.store()
+	}
 	return nil
 }
 
-// store relays one article and notes the answer.
-func (p *pipe) store(s *slot, wire []byte, o agent.Origin) {
-	x := p.x
-	code, text := nntp.CodeTakethisOK, string(o.Offered)
-	_, err := x.srv.cfg.Agent.Relay(x.srv.ctx, wire, o)
-	x.srv.count(err)
-	if err != nil {
-		code, text = p.refusal(err, o.Offered)
-	}
-	x.srv.octets.give(s.size)
+// store is a worker: it relays articles and notes the answers.
+func (p *pipe) store() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.code, s.text, s.done = code, text, true
-	p.octets -= s.size
-	p.storing--
-	p.cond.Broadcast()
+	for {
+		for len(p.jobs) == 0 && !p.parked {
+			p.idle++
+			p.work.Wait()
+			p.idle--
+		}
+		if len(p.jobs) == 0 {
+			break
+		}
+		s := p.jobs[0]
+		p.jobs[0] = nil
+		p.jobs = p.jobs[1:]
+		p.mu.Unlock()
+		code, text := p.storeOne(s)
+		p.mu.Lock()
+		s.code, s.text, s.done, s.wire = code, text, true, nil
+		p.octets -= s.size
+		p.storing--
+		p.room.Signal()
+		if len(p.slots) > 0 && p.slots[0] == s {
+			p.head.Signal()
+		}
+		p.stillNow()
+	}
+	p.workers--
+	p.still.Broadcast()
+}
+
+// stillNow wakes who waits for stillness. p.mu is held.
+func (p *pipe) stillNow() {
+	if p.storing == 0 && !p.writing {
+		p.still.Broadcast()
+	}
+}
+
+// storeOne relays one article and returns the answer.
+func (p *pipe) storeOne(s *slot) (int, string) {
+	x := p.x
+	_, err := x.srv.cfg.Agent.Relay(x.srv.ctx, s.wire, s.o)
+	x.srv.count(err)
+	x.srv.octets.give(s.size)
+	if err != nil {
+		return p.refusal(err, s.o.Offered)
+	}
+	return nntp.CodeTakethisOK, string(s.o.Offered)
 }
 
 // refusal is the answer to an article that was not taken. It runs beside the
@@ -287,17 +361,25 @@ func (p *pipe) write() {
 	c := p.x.c
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for {
+	for yielded := false; ; {
 		switch {
 		case len(p.slots) > 0 && p.slots[0].done:
 			p.answerHead()
+		case c.Pending() > 0 && !yielded:
+			// One commit of the spool ends many waits at once: let the others note
+			// their answers before this one goes alone.
+			yielded = true
+			p.mu.Unlock()
+			runtime.Gosched()
+			p.mu.Lock()
 		case c.Pending() > 0:
 			p.flush()
+			yielded = false
 		case len(p.slots) > 0:
-			p.cond.Wait()
+			p.head.Wait()
 		default:
 			p.writing = false
-			p.cond.Broadcast()
+			p.stillNow()
 			return
 		}
 	}
@@ -310,7 +392,7 @@ func (p *pipe) answerHead() {
 	if p.slots = p.slots[1:]; len(p.slots) == 0 {
 		p.slots = nil
 	}
-	p.cond.Broadcast()
+	p.room.Signal()
 	if p.err != nil {
 		return
 	}
@@ -334,6 +416,6 @@ func (p *pipe) flush() {
 func (p *pipe) fail(err error) {
 	if err != nil && p.err == nil {
 		p.err = err
-		p.cond.Broadcast()
+		p.room.Signal()
 	}
 }
