@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,7 +19,7 @@ import (
 // controlGroup returns the group in which a control message is filed: control.VERB
 // for those that act, control for the rest (RFC 5537 §3.7). It makes it if need
 // be: readers of ordinary groups do not see control messages. Wildmats of peers
-// are therefore matched against Newsgroups for them: see OfferGroups.
+// are therefore matched against Newsgroups for them: see Concerns.
 func (a *Agent) controlGroup(ctx context.Context, verb string) ([]article.Group, error) {
 	name := article.Group("control")
 	if verb == "cancel" || groupControl(verb) {
@@ -39,20 +40,16 @@ func (a *Agent) controlGroup(ctx context.Context, verb string) ([]article.Group,
 	return []article.Group{name}, nil
 }
 
-// OfferGroups are the groups against which a follower matches wildmats: those in
-// which e is filed (ARCHITECTURE §4 rule 8), but for a control message those of
-// Newsgroups: it is filed in control.VERB and must go where its target goes.
-func OfferGroups(e spool.Entry) []article.Group {
+// Concerns says whether match holds for a group of e: those in which it is filed
+// (ARCHITECTURE §4 rule 8), but for a control message those of Newsgroups: it is
+// filed in control.VERB and must go where its target goes. Feeds ask it.
+func Concerns(e *spool.Entry, match func(article.Group) bool) bool {
 	if e.Has&article.HasControl != 0 {
 		if names, err := article.LenientGroups(e.Newsgroups, 0); err == nil {
-			return names
+			return slices.ContainsFunc(names, match)
 		}
 	}
-	out := make([]article.Group, len(e.Places))
-	for i, p := range e.Places {
-		out[i] = p.Group
-	}
-	return out
+	return slices.ContainsFunc(e.Places, func(p spool.Place) bool { return match(p.Group) })
 }
 
 // order decides about newgroup, rmgroup and checkgroups of a peer: RFC 5537 §5.2,

@@ -83,12 +83,7 @@ func (p Peer) Matcher() (func(*spool.Entry) bool, error) {
 				return false
 			}
 		}
-		for _, pl := range e.Places {
-			if send.Match(string(pl.Group)) {
-				return true
-			}
-		}
-		return false
+		return agent.Concerns(e, func(g article.Group) bool { return send.Match(string(g)) })
 	}, nil
 }
 
