@@ -4,6 +4,15 @@ package main
 // file of its own and names them here.
 func commands() []command {
 	return []command{
+		{name: "serve", short: "run the node until SIGTERM", run: cmdServe},
+		{name: "status", args: "[--wait DUR]", short: "how the node is doing; exit 0 if it is ready", run: cmdStatus},
+		{name: "group", short: "newsgroups", sub: groupCommands()},
+		{name: "user", short: "accounts", sub: userCommands()},
+		{name: "peer", short: "neighbours to exchange articles with", sub: peerCommands()},
+		{name: "post", args: "[FILE]", short: "post one article from a file or standard input", run: cmdPost},
+		{name: "import", args: "[--group G] [--create-groups] FILE...", short: "take articles from archives", run: cmdImport,
+			long: "Reads mbox, maildir, MH and tradspool folders, rnews batches, .gz and .zst of these, and\n.tar.gz of single articles. Octets are kept; duplicates and refusals are counted and explained."},
+		{name: "export", args: "--group G [--since D] [--format F]", short: "write a group out: mbox, rnews or html", run: cmdExport},
 		{name: "config", short: "show or check the configuration", sub: configCommands()},
 		{name: "version", short: "print the version", run: cmdVersion},
 	}

@@ -1,0 +1,248 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/wildmat"
+	"github.com/litfass/litfass/spool"
+)
+
+// groupJSON is a group as commands send and show it. In changes, nil is "as it is".
+type groupJSON struct {
+	Name        string   `json:"name"`
+	Status      string   `json:"status,omitempty"`
+	Description *string  `json:"description,omitempty"`
+	Moderator   *string  `json:"moderator,omitempty"`
+	Post        string   `json:"post,omitempty"`
+	Approved    *string  `json:"approved,omitempty"`
+	Keep        *float64 `json:"keep_seconds,omitempty"`
+	Low         uint64   `json:"low"`
+	High        uint64   `json:"high"`
+	Count       uint64   `json:"count"`
+	Created     string   `json:"created,omitempty"`
+}
+
+func groupCommands() []command {
+	flags := "[--description T] [--moderated ADDR] [--post open|signed|none] [--approved signed|field] [--keep DUR]"
+	return []command{
+		{name: "add", args: "NAME " + flags, short: "make a group", run: cmdGroupAdd},
+		{name: "list", args: "[WILDMAT]", short: "list groups", run: cmdGroupList},
+		{name: "set", args: "NAME " + flags, short: "change a group's settings", run: cmdGroupSet,
+			long: "--moderated \"\" makes it unmoderated. --keep 0 is the spool's default."},
+		{name: "rm", args: "NAME", short: "remove a group and its articles", run: cmdGroupRm},
+	}
+}
+
+// groupFlags reads NAME and the settings that were given.
+func (c *call) groupFlags() (g groupJSON, err error) {
+	text := func(p **string) func(string) error { return func(s string) error { *p = &s; return nil } }
+	c.fs.Func("description", "one line: what it is about", text(&g.Description))
+	c.fs.Func("moderated", "submissions wait here and this `ADDR`ess is told", text(&g.Moderator))
+	c.fs.Func("post", "`WHO` may post: open (as pki.require says), signed, none (only peers bring articles)", func(s string) error {
+		if s != "open" && s != "signed" && s != "none" {
+			return errors.New("must be open, signed or none")
+		}
+		g.Post = s
+		return nil
+	})
+	c.fs.Func("approved", "Approved counts `HOW`: signed, or field: as it stands (Usenet's custom)", func(s string) error {
+		if s != "field" && s != "signed" {
+			return errors.New("must be signed or field")
+		}
+		if s == "signed" {
+			s = ""
+		}
+		g.Approved = &s
+		return nil
+	})
+	c.fs.Func("keep", "expire after `DUR`; 0: the spool's default", func(s string) error {
+		d, err := parseDuration(s)
+		sec := d.Seconds()
+		g.Keep = &sec
+		return err
+	})
+	if err := c.parse(1, 1); err != nil {
+		return g, err
+	}
+	g.Name = c.args[0]
+	return g, nil
+}
+
+func cmdGroupAdd(c *call) error {
+	g, err := c.groupFlags()
+	if err != nil {
+		return err
+	}
+	if err := c.ask("group/add", g, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "group %s made\n", g.Name)
+	return nil
+}
+
+func cmdGroupSet(c *call) error {
+	g, err := c.groupFlags()
+	if err != nil {
+		return err
+	}
+	if err := c.ask("group/set", g, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "group %s changed\n", g.Name)
+	return nil
+}
+
+func cmdGroupRm(c *call) error {
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	if err := c.ask("group/rm", groupJSON{Name: c.args[0]}, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "group %s removed; made again, it numbers on above its old articles\n", c.args[0])
+	return nil
+}
+
+func cmdGroupList(c *call) error {
+	if err := c.parse(0, 1); err != nil {
+		return err
+	}
+	want := groupJSON{Name: "*"}
+	if len(c.args) == 1 {
+		want.Name = c.args[0]
+	}
+	list := []groupJSON{}
+	if err := c.ask("group/list", want, &list); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(list)
+	}
+	var rows [][]string
+	for _, g := range list {
+		rows = append(rows, []string{g.Name, g.Status, fmt.Sprint(g.Count), fmt.Sprintf("%d-%d", g.Low, g.High), *g.Description})
+	}
+	c.printTable([]string{"GROUP", "FLAG", "ARTICLES", "NUMBERS", "DESCRIPTION"}, rows)
+	return nil
+}
+
+func (c *control) groupActs() {
+	act(c, "group/add", c.groupAdd)
+	act(c, "group/set", c.groupSet)
+	act(c, "group/rm", c.groupRm)
+	act(c, "group/list", c.groupList)
+}
+
+func (c *control) groupAdd(ctx context.Context, in groupJSON) (groupJSON, error) {
+	name, err := article.ParseGroup(in.Name)
+	if err != nil {
+		return in, err
+	}
+	if name.Reserved() {
+		return in, fmt.Errorf("the name %s is reserved (RFC 5536 §3.1.4); choose another", name)
+	}
+	if _, err := c.core.spool.Group(ctx, name); err == nil {
+		return in, fmt.Errorf("group %s is here already; change it with \"litfass group set\"", name)
+	} else if !errors.Is(err, spool.ErrNotFound) {
+		return in, err
+	}
+	info := spool.GroupInfo{Name: name, Status: spool.PostOpen, Created: c.core.now(), Creator: "operator"}
+	in.change(&info)
+	return in, c.core.spool.PutGroups(ctx, info)
+}
+
+func (c *control) groupSet(ctx context.Context, in groupJSON) (groupJSON, error) {
+	info, err := c.core.spool.Group(ctx, article.Group(in.Name))
+	if err != nil {
+		return in, noGroup(in.Name, err)
+	}
+	in.change(&info)
+	return in, c.core.spool.PutGroups(ctx, info)
+}
+
+func noGroup(name string, err error) error {
+	if errors.Is(err, spool.ErrNotFound) {
+		return fmt.Errorf("there is no group %s; \"litfass group list\" shows those there are", name)
+	}
+	return fmt.Errorf("look up group %s: %w", name, err)
+}
+
+func (c *control) groupRm(ctx context.Context, in groupJSON) (groupJSON, error) {
+	err := c.core.spool.DropGroup(ctx, article.Group(in.Name))
+	if err != nil {
+		return in, noGroup(in.Name, err)
+	}
+	return in, nil
+}
+
+// change writes the settings of g into info.
+func (g groupJSON) change(info *spool.GroupInfo) {
+	if g.Description != nil {
+		info.Description = strings.Map(func(r rune) rune {
+			if r < ' ' {
+				return ' '
+			}
+			return r
+		}, *g.Description)
+	}
+	switch g.Post {
+	case "open":
+		info.Require = ""
+	case "signed":
+		info.Require = "known"
+	}
+	if g.Approved != nil {
+		info.Approved = *g.Approved
+	}
+	if g.Keep != nil {
+		info.Keep = time.Duration(*g.Keep * float64(time.Second))
+	}
+	if g.Moderator != nil {
+		info.Moderator = *g.Moderator
+	}
+	switch { // the flag follows from both settings
+	case g.Post == "none":
+		info.Status = spool.PostNone
+	case info.Moderator != "" && (g.Moderator != nil || g.Post != ""):
+		info.Status = spool.Moderated
+	case g.Post != "" || g.Moderator != nil && info.Status == spool.Moderated:
+		info.Status = spool.PostOpen
+	}
+}
+
+func (c *control) groupList(ctx context.Context, in groupJSON) ([]groupJSON, error) {
+	match, err := wildmat.Parse(in.Name)
+	if err != nil {
+		return nil, err
+	}
+	out := []groupJSON{}
+	for g, err := range c.core.spool.Groups(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if match.Match(string(g.Name)) {
+			out = append(out, showGroup(g))
+		}
+	}
+	return out, nil
+}
+
+func showGroup(g spool.GroupInfo) groupJSON {
+	keep := g.Keep.Seconds()
+	post := "open"
+	switch {
+	case g.Status == spool.PostNone:
+		post = "none"
+	case g.Require == "known":
+		post = "signed"
+	}
+	return groupJSON{
+		Name: string(g.Name), Status: string(rune(g.Status)), Description: &g.Description, Moderator: &g.Moderator, Post: post,
+		Approved: &g.Approved, Keep: &keep, Low: g.Low, High: g.High, Count: g.Count, Created: g.Created.UTC().Format(time.RFC3339),
+	}
+}

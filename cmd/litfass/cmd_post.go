@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+)
+
+// postJSON is what became of a posted article.
+type postJSON struct {
+	ID      string            `json:"id"`
+	Waiting bool              `json:"waiting"`
+	Places  map[string]uint64 `json:"places"`
+}
+
+func cmdPost(c *call) (err error) {
+	if err := c.parse(0, 1); err != nil {
+		return err
+	}
+	in := c.in
+	if len(c.args) == 1 && c.args[0] != "-" {
+		f, err := os.Open(c.args[0])
+		if err != nil {
+			return fmt.Errorf("read the article: %w", err)
+		}
+		defer f.Close()
+		in = f
+	}
+	n, err := c.node()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	body, err := n.stream(c.ctx, "post", "", io.MultiReader(in)) // hides that it is a file: the client must not close it
+	if err != nil {
+		return fmt.Errorf("post: %w", err)
+	}
+	defer body.Close()
+	var done postJSON
+	if err := json.NewDecoder(body).Decode(&done); err != nil {
+		return fmt.Errorf("read the node's answer: %w", err)
+	}
+	if c.json {
+		return c.printJSON(done)
+	}
+	if done.Waiting {
+		fmt.Fprintf(c.out, "%s waits for a moderator\n", done.ID)
+		return nil
+	}
+	fmt.Fprintf(c.out, "%s posted", done.ID)
+	for g, n := range done.Places {
+		fmt.Fprintf(c.out, " %s:%d", g, n)
+	}
+	fmt.Fprintln(c.out)
+	return nil
+}
+
+func (c *control) articleActs() {
+	c.mux.HandleFunc("POST /v1/post", func(w http.ResponseWriter, r *http.Request) {
+		done, err := c.post(r.Context(), r.Body)
+		reply(w, done, err)
+	})
+	c.mux.HandleFunc("POST /v1/import", c.importArticles)
+	c.mux.HandleFunc("POST /v1/export", c.export)
+}
+
+// post injects the article in the text: what inews does.
+func (c *control) post(ctx context.Context, text io.Reader) (postJSON, error) {
+	limit := int(c.core.cfg.NNTP.MaxPost)
+	b, err := io.ReadAll(io.LimitReader(text, int64(limit)+1))
+	if err != nil {
+		return postJSON{}, fmt.Errorf("read the article: %w", err)
+	}
+	lim := article.Limits{Article: limit}
+	wire, err := article.Normalize(b, lim)
+	if err != nil {
+		return postJSON{}, err
+	}
+	a, err := article.Parse(wire, lim)
+	if err != nil {
+		return postJSON{}, fmt.Errorf("this is no article: %w; it begins with its header (From, Newsgroups, Subject), an empty line, then the text", err)
+	}
+	res, err := c.core.agent.Inject(ctx, article.NewDraft(a), agent.Origin{Door: "control"})
+	var refusal *agent.Refusal
+	if errors.As(err, &refusal) {
+		return postJSON{}, errors.New(refusal.Text)
+	} else if err != nil {
+		return postJSON{}, err
+	}
+	done := postJSON{ID: string(res.ID), Waiting: res.Waiting, Places: map[string]uint64{}}
+	for _, p := range res.Entry.Places {
+		done.Places[string(p.Group)] = p.Number
+	}
+	return done, nil
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/members"
+)
+
+// userJSON is an account as commands send and show it.
+type userJSON struct {
+	Name     string   `json:"name"`
+	Email    string   `json:"email,omitempty"`
+	Admin    bool     `json:"admin"`
+	Feeds    string   `json:"feeds,omitempty"`
+	Created  string   `json:"created,omitempty"`
+	Seen     string   `json:"seen,omitempty"`
+	Password string   `json:"password,omitempty"` // to the node only
+	Words    []string `json:"recovery_words,omitempty"`
+}
+
+func userCommands() []command {
+	return []command{
+		{name: "add", args: "NAME [--email A] [--admin] [--feeds PEER] --password-stdin", short: "make an account", run: cmdUserAdd},
+		{name: "list", short: "list accounts", run: cmdUserList},
+		{name: "passwd", args: "NAME --password-stdin", short: "set a password", run: cmdUserPasswd},
+		{name: "rm", args: "NAME", short: "remove an account", run: cmdUserRm},
+	}
+}
+
+// password reads one line from standard input.
+func (c *call) password(asked bool) (string, error) {
+	if !asked {
+		return "", usagef("%s: the password comes on standard input: add --password-stdin", c.path)
+	}
+	line, err := bufio.NewReader(io.LimitReader(c.in, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", fmt.Errorf("read the password: %w", err)
+	}
+	if line = strings.TrimRight(line, "\r\n"); line == "" {
+		return "", errors.New("read the password: standard input holds no line")
+	}
+	return line, nil
+}
+
+func cmdUserAdd(c *call) error {
+	var u userJSON
+	c.fs.StringVar(&u.Email, "email", "", "mail `ADDRESS`")
+	c.fs.BoolVar(&u.Admin, "admin", false, "may do everything")
+	c.fs.StringVar(&u.Feeds, "feeds", "", "this account is the login of the `PEER` of that name")
+	stdin := c.fs.Bool("password-stdin", false, "read the password from standard input, one line")
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	var err error
+	if u.Password, err = c.password(*stdin); err != nil {
+		return err
+	}
+	u.Name = c.args[0]
+	var done userJSON
+	if err := c.ask("user/add", u, &done); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(done)
+	}
+	fmt.Fprintf(c.out, "account %s made\n", u.Name)
+	if len(done.Words) > 0 {
+		fmt.Fprintf(c.out, "\nThe recovery words of its identity, shown this once. Write them down:\n\n  %s\n\n", strings.Join(done.Words, " "))
+	}
+	return nil
+}
+
+func cmdUserPasswd(c *call) error {
+	stdin := c.fs.Bool("password-stdin", false, "read the password from standard input, one line")
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	pw, err := c.password(*stdin)
+	if err != nil {
+		return err
+	}
+	if err := c.ask("user/passwd", userJSON{Name: c.args[0], Password: pw}, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "password of %s set\n", c.args[0])
+	return nil
+}
+
+func cmdUserRm(c *call) error {
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	if err := c.ask("user/rm", userJSON{Name: c.args[0]}, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "account %s removed\n", c.args[0])
+	return nil
+}
+
+func cmdUserList(c *call) error {
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	list := []userJSON{}
+	if err := c.ask("user/list", struct{}{}, &list); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(list)
+	}
+	var rows [][]string
+	for _, u := range list {
+		role := ""
+		if u.Admin {
+			role = "admin"
+		}
+		if u.Feeds != "" {
+			role = strings.TrimSpace(role + " feeds " + u.Feeds)
+		}
+		rows = append(rows, []string{u.Name, u.Email, role, or(u.Seen, "never")})
+	}
+	c.printTable([]string{"NAME", "EMAIL", "ROLE", "LAST LOGIN"}, rows)
+	return nil
+}
+
+func (c *control) userActs() {
+	book := c.core.members
+	act(c, "user/add", c.userAdd)
+	act(c, "user/passwd", func(ctx context.Context, u userJSON) (struct{}, error) {
+		return struct{}{}, noUser(u.Name, book.Passwd(ctx, u.Name, u.Password))
+	})
+	act(c, "user/rm", func(ctx context.Context, u userJSON) (struct{}, error) {
+		return struct{}{}, noUser(u.Name, book.Remove(ctx, u.Name))
+	})
+	act(c, "user/list", func(ctx context.Context, _ struct{}) ([]userJSON, error) {
+		accounts, err := book.List(ctx)
+		out := []userJSON{}
+		for _, a := range accounts {
+			u := userJSON{Name: a.Name, Email: a.Email, Admin: a.Admin, Feeds: a.Feeds, Created: a.Created.Format(time.RFC3339)}
+			if !a.Seen.IsZero() {
+				u.Seen = a.Seen.Format(time.RFC3339)
+			}
+			out = append(out, u)
+		}
+		return out, err
+	})
+}
+
+func (c *control) userAdd(ctx context.Context, u userJSON) (userJSON, error) {
+	err := c.core.members.Add(ctx, members.Account{Name: u.Name, Email: u.Email, Admin: u.Admin, Feeds: u.Feeds}, u.Password)
+	if errors.Is(err, members.ErrExists) {
+		return u, fmt.Errorf("there is an account %s already; \"litfass user passwd\" sets its password", u.Name)
+	}
+	u.Password = ""
+	return u, err
+}
+
+func noUser(name string, err error) error {
+	if errors.Is(err, members.ErrNotFound) {
+		return fmt.Errorf("there is no account %s; \"litfass user list\" shows those there are", name)
+	}
+	return err
+}

@@ -1,0 +1,196 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/feeds/peer"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/spool/spooltest"
+)
+
+// openSpool opens the articles.
+func (k *core) openSpool(context.Context) error {
+	k.spool = spooltest.NewMem()
+	k.shut = append(k.shut, k.spool.Close)
+	return nil
+}
+
+// openAgent opens what cannot be rebuilt (state.db) and sets up who decides.
+func (k *core) openAgent(context.Context) error {
+	db, err := state.Open(k.dir.join("state.db"))
+	if err != nil {
+		return err
+	}
+	k.state = db
+	k.shut = append(k.shut, db.Close)
+	k.members = &members.Book{DB: db, Now: k.now}
+	if k.peers, err = newPeerBook(db, k.cfg.Peer); err != nil {
+		return err
+	}
+	k.agent = &agent.Agent{
+		Host: k.host, Spool: k.spool, State: db, Members: k.members, Peers: k.peers,
+		Limits: k.limits(), Policy: k.cfg.policy(), Now: k.now, Log: k.log,
+	}
+	return nil
+}
+
+func (c config) policy() agent.Policy {
+	return agent.Policy{
+		Anonymous: map[string]string{"nntp": c.NNTP.Anonymous, "smtp": c.SMTP.Anonymous, "web": c.HTTP.Anonymous},
+		Cutoff:    time.Duration(c.Spool.Cutoff), MaxPost: int64(c.NNTP.MaxPost), Require: c.PKI.Require,
+	}
+}
+
+// importOne files one article of an archive.
+func (k *core) importOne(ctx context.Context, wire []byte, group article.Group) (spool.Entry, error) {
+	o := agent.Origin{Door: "import"}
+	if group != "" {
+		return k.agent.Import(ctx, wire, o, group)
+	}
+	return k.agent.Import(ctx, wire, o)
+}
+
+// startFollowers starts what acts on articles that arrived, each from its own
+// cursor. Rooms add their followers here.
+func (s *server) startFollowers(context.Context) (*part, error) {
+	k := s.core
+	ctx, cancel := context.WithCancel(context.Background())
+	k.followers = &agent.Followers{Spool: k.spool, State: k.state, Log: s.log, Now: k.now}
+	err := k.followers.Start(ctx, &agent.Control{Agent: k.agent}, agent.AtBeginning)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	tended := make(chan struct{})
+	go func() { defer close(tended); k.agent.Tend(ctx) }()
+	s.metrics = append(s.metrics, func(w *metricWriter) {
+		lags := map[string]float64{}
+		for _, l := range k.followerStates() {
+			lags[l.Name] = float64(l.Lag)
+		}
+		w.labelled("gauge", "litfass_follower_lag", "articles a follower has still to see", "follower", lags)
+		counts := map[string]float64{}
+		for c, n := range k.agent.Stats() {
+			counts[c.Intake+" "+c.Code] += float64(n)
+		}
+		w.labelled("counter", "litfass_articles_total", "what became of articles and offers, by intake and reason", "outcome", counts)
+	})
+	return &part{name: "followers", stop: func(context.Context) error {
+		cancel()
+		k.followers.StopAll()
+		<-tended
+		return nil
+	}}, nil
+}
+
+func (k *core) followerStates() []followerJSON {
+	out := []followerJSON{}
+	if k.followers == nil {
+		return out
+	}
+	for _, l := range k.followers.Lags() {
+		out = append(out, followerJSON{Name: l.Name, Lag: l.Behind})
+	}
+	return out
+}
+
+func (k *core) waitingCount(ctx context.Context) (int, error) {
+	held, err := k.agent.Waiting(ctx)
+	return len(held), err
+}
+
+// peerState keeps the cursors of peers in state.db.
+type peerState struct{ db *state.DB }
+
+const peerStateBucket = "peer.cursors"
+
+func (p peerState) Load(name string) (b []byte, err error) {
+	err = p.db.View(func(tx *state.Tx) error { b = append(b, tx.Get(peerStateBucket, name)...); return nil })
+	if len(b) == 0 {
+		b = nil
+	}
+	return b, err
+}
+
+func (p peerState) Save(name string, b []byte) error {
+	return p.db.Update(func(tx *state.Tx) error {
+		if b == nil {
+			return tx.Delete(peerStateBucket, name)
+		}
+		return tx.Put(peerStateBucket, name, b)
+	})
+}
+
+// startPeers starts the senders to neighbours; they change with the peer book.
+func (s *server) startPeers(context.Context) (*part, error) {
+	k := s.core
+	feeds := peer.New(peer.Config{
+		Spool: k.spool, State: peerState{k.state}, Relay: k.agent, Max: int(k.cfg.NNTP.MaxArticle), Log: s.log, Now: k.now,
+	})
+	set := func(all []peerSection) {
+		if err := feeds.Set(s.feedPeers(all)); err != nil {
+			s.log.Error("peers: going on with those there are", "error", err)
+		}
+	}
+	k.peers.mu.Lock()
+	k.peers.tell = set
+	k.peers.mu.Unlock()
+	all, _ := k.peers.sections()
+	set(all)
+	k.peerFigures = func(p *peerStatusJSON) { fillFigures(p, feeds.Stats()) }
+	s.reloads = append(s.reloads, func(cfg config) error { return k.peers.refresh(cfg.Peer) })
+	s.metrics = append(s.metrics, func(w *metricWriter) {
+		lag, accepted := map[string]float64{}, map[string]float64{}
+		for _, st := range feeds.Stats() {
+			lag[st.Name], accepted[st.Name] = float64(st.Lag), float64(st.Accepted)
+		}
+		w.labelled("gauge", "litfass_peer_lag", "articles a peer has still to be offered", "peer", lag)
+		w.labelled("counter", "litfass_peer_accepted_total", "articles a peer took", "peer", accepted)
+	})
+	return &part{name: "peers", stop: func(context.Context) error {
+		k.peers.mu.Lock()
+		k.peers.tell = nil
+		k.peers.mu.Unlock()
+		feeds.Stop()
+		return nil
+	}}, nil
+}
+
+// feedPeers turns the sections into what feeds/peer wants.
+func (s *server) feedPeers(all []peerSection) []peer.Peer {
+	var out []peer.Peer
+	for _, p := range all {
+		pw, err := readPassword(p.Password)
+		if err != nil {
+			s.log.Error("peer left without its login", "peer", p.Name, "error", err)
+		}
+		fp := peer.Peer{Name: p.Name, Path: p.Path, Address: p.Address, Send: p.Send, Take: p.Take, User: p.User, Password: pw}
+		if len(p.Key) > 5 && p.Key[:5] == "spki:" {
+			fp.Key = p.Key
+		}
+		out = append(out, fp)
+	}
+	return out
+}
+
+func fillFigures(p *peerStatusJSON, stats []peer.Stats) {
+	for _, st := range stats {
+		if st.Name != p.Name {
+			continue
+		}
+		p.Running, p.Connected, p.Lag, p.Deferred = true, st.Conns > 0, st.Lag, st.Deferred
+		p.Accepted, p.Refused, p.Rate, p.LastError = st.Accepted, st.Refused, st.Rate, st.LastError
+		if !st.ErrorAt.IsZero() {
+			p.ErrorAt = st.ErrorAt.UTC().Format(time.RFC3339)
+		}
+	}
+}
+
+// webRooms adds the paths of the rooms to the mux.
+func (s *server) webRooms(*http.ServeMux) {}
