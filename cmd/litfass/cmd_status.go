@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -186,19 +184,12 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 
 // diskState says what the articles take and what is free.
 func (k *core) diskState() diskJSON {
-	d := diskJSON{Quota: int64(k.cfg.Spool.Quota), Free: -1}
+	st := k.local.Stats()
+	d := diskJSON{Used: st.Disk, Quota: st.Quota, Free: -1}
 	var fsys unix.Statfs_t
 	if unix.Statfs(k.dir.path, &fsys) == nil {
-		d.Free = int64(fsys.Bavail) * fsys.Bsize //nolint: the types differ between machines
+		d.Free = int64(fsys.Bavail) * int64(fsys.Bsize) // their types differ between machines
 	}
-	_ = filepath.WalkDir(k.dir.join("spool"), func(_ string, e fs.DirEntry, err error) error {
-		if err == nil && e.Type().IsRegular() {
-			if info, err := e.Info(); err == nil {
-				d.Used += info.Size()
-			}
-		}
-		return nil
-	})
 	return d
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/spool/local"
 )
 
 // core is a node's data, opened: what the commands work on and the doors of
@@ -26,6 +27,7 @@ type core struct {
 	begin time.Time
 
 	spool   spool.Store
+	local   *local.Spool // the same, for what only one disk has: check, expire
 	state   *state.DB
 	members *members.Book
 	peers   *peerBook

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -11,14 +12,33 @@ import (
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
-	"github.com/litfass/litfass/spool/spooltest"
+	"github.com/litfass/litfass/spool/local"
 )
 
 // openSpool opens the articles.
 func (k *core) openSpool(context.Context) error {
-	k.spool = spooltest.NewMem()
-	k.shut = append(k.shut, k.spool.Close)
+	s, err := local.Open(k.spoolConfig())
+	if err != nil {
+		return fmt.Errorf("%w; \"litfass spool reindex\" makes the index anew from the articles", err)
+	}
+	k.local, k.spool = s, s
+	k.shut = append(k.shut, s.Close)
 	return nil
+}
+
+func (k *core) spoolConfig() local.Config {
+	return local.Config{
+		Dir: k.dir.join("spool"), Quota: int64(k.cfg.Spool.Quota), Keep: time.Duration(k.cfg.Spool.Keep),
+		KeepMin: nonZero(time.Duration(k.cfg.Spool.KeepMin)), Remember: time.Duration(k.cfg.Spool.Cutoff), Now: k.now, Log: k.log,
+	}
+}
+
+// nonZero turns "0", no limit, into what local.Config calls none.
+func nonZero(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // openAgent opens what cannot be rebuilt (state.db) and sets up who decides.

@@ -99,6 +99,7 @@ func (s *server) start(ctx context.Context) error {
 		s.startControl,   // commands
 		s.startFollowers, // what happens because an article arrived
 		s.startPeers,     // articles to neighbours
+		s.startNNTP,      // newsreaders and peers
 
 		s.startHTTP, // browsers, feeds, metrics
 	} {

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"context"
+	"net"
+
+	"github.com/litfass/litfass/nntpd"
+)
+
+// startNNTP opens the door for newsreaders and peers.
+func (s *server) startNNTP(context.Context) (*part, error) {
+	k := s.core
+	ls, err := listen("nntp", k.cfg.NNTP.Listen)
+	if err != nil || len(ls) == 0 {
+		return nil, err
+	}
+	door := nntpd.New(nntpd.Config{
+		Host: k.host, Spool: k.spool, Agent: k.agent, Accounts: k.members, Trusted: prefixes(k.cfg.NNTP.Trusted),
+		MaxArticle: int(k.cfg.NNTP.MaxArticle), MaxPost: int64(k.cfg.NNTP.MaxPost), TempDir: k.dir.path,
+		Version: "litfass " + versionString(), Now: k.now, Log: s.log,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	addrs, wait := s.serveOn("nntp", ls, func(l net.Listener) error { return door.Serve(ctx, l) })
+	s.metrics = append(s.metrics, func(w *metricWriter) {
+		w.gauge("litfass_nntp_connections", "NNTP connections open now", float64(door.Open()))
+		w.counter("litfass_nntp_connections_total", "NNTP connections taken", float64(door.Counts.Connections.Load()))
+	})
+	return &part{name: "nntp", addrs: addrs, stop: func(stop context.Context) error {
+		err := door.Shutdown(stop)
+		cancel()
+		wait()
+		return err
+	}}, nil
+}
