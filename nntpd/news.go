@@ -5,7 +5,10 @@ import (
 	"time"
 
 	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/nntp"
+	"github.com/litfass/litfass/internal/wildmat"
+	"github.com/litfass/litfass/spool"
 )
 
 // since reads date and time in words i and i+1, and a GMT behind them: RFC 3977
@@ -94,16 +97,109 @@ func (x *session) doNewNews() error {
 	if err != nil && (a == nil || x.mustLogin(err)) {
 		return x.refuse(err, denied())
 	}
-	sp := x.srv.cfg.Spool
-	last := sp.Last()
-	from, err := sp.SeqAt(x.srv.ctx, t)
-	if err != nil {
-		return x.refuse(err, denied())
-	}
 	x.c.Status(nntp.CodeNewNews, "new articles by message-id")
-	for e, err := range sp.Since(x.srv.ctx, from) {
+	if err := x.newIn(a, w, t); err != nil {
+		return x.broken(err)
+	}
+	x.c.End()
+	return nil
+}
+
+// newIn lists what arrived since t in the groups of w: from the groups' own
+// overviews if few groups are asked for, else from the arrival log, which holds
+// the articles of all groups.
+func (x *session) newIn(a *agent.Access, w wildmat.Wildmat, t time.Time) error {
+	sp, ctx := x.srv.cfg.Spool, x.srv.ctx
+	last := sp.Last()
+	from, err := sp.SeqAt(ctx, t)
+	if err != nil || from >= last {
+		return err
+	}
+	var in []spool.GroupInfo
+	held := uint64(0)
+	for g, err := range x.groups(a, w) {
 		if err != nil {
-			return x.broken(err)
+			return err
+		}
+		if g.Count > 0 {
+			in = append(in, g)
+			held += g.Count
+		}
+		if len(in) > fewGroups || held > uint64(last-from)/2 && len(in) > 1 {
+			return x.newFromLog(a, w, t, from, last)
+		}
+	}
+	for i, g := range in {
+		if err := x.newInGroup(g, in[:i], t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fewGroups is how many groups are looked through one by one.
+const fewGroups = 50
+
+// newInGroup lists g, but for what stands in one of the groups listed before.
+func (x *session) newInGroup(g spool.GroupInfo, before []spool.GroupInfo, t time.Time) error {
+	lo, err := x.firstSince(g, t)
+	if err != nil {
+		return err
+	}
+next:
+	for e, err := range x.srv.cfg.Spool.Range(x.srv.ctx, g.Name, lo, g.High) {
+		if err != nil {
+			return err
+		}
+		if e.Arrived.Before(t) {
+			continue
+		}
+		for _, b := range before {
+			if numberIn(e, b.Name) > 0 {
+				continue next
+			}
+		}
+		x.c.Str(string(e.ID))
+		x.c.CRLF()
+	}
+	return nil
+}
+
+// firstSince finds by halving a number of g below which nothing arrived since t.
+// Numbers follow arrival but for a few places in one second: slack.
+func (x *session) firstSince(g spool.GroupInfo, t time.Time) (uint64, error) {
+	const slack = 128
+	lo, hi := g.Low, g.High+1 // what we look for is in lo..hi
+	for lo < hi {
+		mid := lo + (hi-lo)/2
+		at, err := x.arrivalFrom(g.Name, mid, hi)
+		if err != nil {
+			return 0, err
+		}
+		if at.IsZero() || !at.Before(t) {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return max(g.Low, lo-min(lo, slack)), nil
+}
+
+// arrivalFrom returns when the first article from number lo on arrived, or zero.
+func (x *session) arrivalFrom(g article.Group, lo, hi uint64) (time.Time, error) {
+	for step := uint64(1); lo <= hi; lo, step = lo+step, step*8 {
+		for e, err := range x.srv.cfg.Spool.Range(x.srv.ctx, g, lo, min(hi, lo+step-1)) {
+			return e.Arrived, err
+		}
+	}
+	return time.Time{}, nil
+}
+
+// newFromLog goes through the log from behind from up to last.
+func (x *session) newFromLog(a *agent.Access, w wildmat.Wildmat, t time.Time, from, last spool.Seq) error {
+	for e, err := range x.srv.cfg.Spool.Since(x.srv.ctx, from) {
+		if err != nil {
+			return err
 		}
 		if e.Seq > last {
 			break
@@ -113,11 +209,11 @@ func (x *session) doNewNews() error {
 		}
 		for _, p := range e.Places {
 			if w.Match(string(p.Group)) && x.readable(a, p.Group) {
-				x.c.Str(string(e.ID) + "\r\n")
+				x.c.Str(string(e.ID))
+				x.c.CRLF()
 				break
 			}
 		}
 	}
-	x.c.End()
 	return nil
 }

@@ -198,7 +198,7 @@ func (x *session) doLast() error {
 			found = n
 		}
 		if found > 0 {
-			if e, err := x.srv.cfg.Spool.ByNumber(x.srv.ctx, spool.Place{Group: x.group, Number: found}); err == nil {
+			if e, err := x.byNumber(found); err == nil {
 				return x.moveTo(e)
 			} else if !errors.Is(err, spool.ErrNotFound) {
 				return x.refuse(err, forNumber())
@@ -278,7 +278,7 @@ func (x *session) resolve() (e spool.Entry, n uint64, ok bool) {
 		x.c.Status(nntp.CodeNoCurrent, "no current article")
 		return e, 0, false
 	}
-	e, err := x.srv.cfg.Spool.ByNumber(ctx, spool.Place{Group: x.group, Number: n})
+	e, err := x.byNumber(n)
 	if err != nil {
 		c := forNumber()
 		if len(x.args) == 0 {
@@ -288,6 +288,15 @@ func (x *session) resolve() (e spool.Entry, n uint64, ok bool) {
 		return e, 0, false
 	}
 	return e, n, true
+}
+
+// byNumber finds an article of the group. It asks Range, which leaves out what
+// only the article's record holds: ByNumber would read that, and send again.
+func (x *session) byNumber(n uint64) (spool.Entry, error) {
+	for e, err := range x.srv.cfg.Spool.Range(x.srv.ctx, x.group, n, n) {
+		return e, err
+	}
+	return spool.Entry{}, spool.ErrNotFound
 }
 
 // arrive makes what was found the current article, if a number found it.

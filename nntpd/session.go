@@ -39,7 +39,8 @@ type session struct {
 // run is the whole life of a connection.
 func (x *session) run() {
 	defer x.srv.forget(x)
-	defer x.end()
+	var err error
+	defer func() { x.end(x.quit || errors.Is(err, errClosed)) }()
 	defer func() {
 		if p := recover(); p != nil {
 			x.srv.Counts.Panics.Add(1)
@@ -48,18 +49,22 @@ func (x *session) run() {
 	}()
 	x.whose()
 	x.greet()
-	if err := x.loop(); err != nil && !quiet(err) {
+	if err = x.loop(); err != nil && !quiet(err) {
 		x.log().Info("nntp: connection lost", "error", err)
 	}
 }
 
-// end waits for the articles still being stored, says what is left to say and closes.
-func (x *session) end() {
+// end waits for the articles still being stored, says what is left to say and
+// closes. linger: the client may still be sending.
+func (x *session) end(linger bool) {
 	if x.pipe != nil {
 		x.pipe.park()
 	}
-	_ = x.c.Flush()
-	_ = x.c.Close()
+	if _ = x.c.Flush(); linger {
+		_ = x.c.Linger(farewell)
+	} else {
+		_ = x.c.Close()
+	}
 	if x.o.Conn != nil {
 		x.srv.cfg.Agent.ReleaseAll(x.o)
 	}
@@ -135,12 +140,19 @@ func (x *session) wait() error {
 	return x.c.Wait(x.srv.cfg.IdleTimeout)
 }
 
+// farewell is how long a client that is sent away may go on sending, so that it
+// reads why.
+const farewell = time.Second
+
 // pause is how long a stream is silent before its workers end.
 const pause = 2 * time.Second
 
 // leave says good-bye to a client that did not.
 func (x *session) leave(err error) error {
 	x.sync()
+	if x.pipe != nil && x.pipe.failed() != nil {
+		return x.pipe.failed() // 400 was said
+	}
 	switch {
 	case errors.Is(err, nntp.ErrStopped):
 		x.c.Status(nntp.CodeUnavailable, "this server is going down, try later")

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ import (
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/nntp"
+	"github.com/litfass/litfass/internal/wildmat"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -367,6 +369,53 @@ func TestParseTime(t *testing.T) {
 		got, ok := parseTime(tc.day, tc.clock, tc.zone, noon)
 		if s := got.Format(time.RFC3339); ok != (tc.want != "") || ok && s != tc.want {
 			t.Errorf("%v: %s, %v", tc, s, ok)
+		}
+	}
+}
+
+// TestNewNewsWays: looking through the groups and through the log finds the same.
+func TestNewNewsWays(t *testing.T) {
+	n := start(t, nodeConfig{})
+	for i := range 300 {
+		in := []article.Group{"mesh.test", "mesh.new", "mesh.empty"}[i%3:]
+		put(t, n.spool, noon.Add(time.Duration(i/3)*time.Second), text(fmt.Sprintf("<n%d@mesh.example>", i), "mesh.test", "x", "x\n"), in...)
+	}
+	a, err := n.agent.Access(t.Context(), agent.Origin{Door: "nntp", Trusted: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(find func(x *session) error) string {
+		var out bytes.Buffer
+		mine, its := net.Pipe()
+		defer mine.Close()
+		x := &session{srv: n.Server, c: nntp.NewConn(its, nntp.Options{}), o: agent.Origin{Door: "nntp", Trusted: true}}
+		done := make(chan struct{})
+		go func() { _, _ = io.Copy(&out, mine); close(done) }()
+		if err := find(x); err != nil {
+			t.Error(err)
+		}
+		if err := x.c.Flush(); err != nil {
+			t.Error(err)
+		}
+		its.Close()
+		<-done
+		l := strings.Fields(out.String())
+		slices.Sort(l)
+		return strings.Join(l, " ")
+	}
+	for _, since := range []time.Duration{-24 * time.Hour, 0, 50 * time.Second, 97 * time.Second, 99 * time.Second, time.Hour} {
+		for _, w := range []string{"mesh.new", "mesh.*", "mesh.test,mesh.empty", "private.*", "none"} {
+			at := noon.Add(since)
+			from, err := n.spool.SeqAt(t.Context(), at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := list(func(x *session) error {
+				return x.newFromLog(a, wildmat.Must(w), at, from, n.spool.Last())
+			})
+			if got := list(func(x *session) error { return x.newIn(a, wildmat.Must(w), at) }); got != want {
+				t.Errorf("%s since %v: %d octets, want %d", w, since, len(got), len(want))
+			}
 		}
 	}
 }

@@ -398,9 +398,11 @@ func (p *pipe) answerHead() {
 	}
 	p.x.c.Status(s.code, s.text)
 	if s.code == nntp.CodeUnavailable {
-		p.flush()
-		_ = p.x.c.Close() // the reading side ends with an error, too
-		p.fail(errClosed)
+		p.fail(errClosed) // the reading side ends when it comes to know, at the latest by its Wait
+		p.mu.Unlock()
+		_ = p.x.c.CloseWrite() // it is closed next, whether this works or not
+		p.x.c.Interrupt()
+		p.mu.Lock()
 	}
 }
 

@@ -150,6 +150,34 @@ func (c *Conn) Stopped() bool {
 	return c.stopped
 }
 
+// CloseWrite flushes and tells the other side that nothing more comes, where the
+// connection below can do that.
+func (c *Conn) CloseWrite() error {
+	err := c.Flush()
+	if h, ok := c.net.(interface{ CloseWrite() error }); ok && err == nil {
+		err = h.CloseWrite()
+	}
+	return err
+}
+
+// Linger is Close that first gives the other side d to read what was sent: a
+// socket closed with input unread makes the system throw away output, too. It
+// reads and drops up to 1 MiB until the other side closes.
+func (c *Conn) Linger(d time.Duration) error {
+	if _, ok := c.net.(interface{ CloseWrite() error }); ok && c.CloseWrite() == nil {
+		c.r, c.w = 0, 0
+		if c.net.SetReadDeadline(c.opt.Now().Add(d)) == nil {
+			for n := 0; n < maxDrain; {
+				k, err := c.net.Read(c.in)
+				if n += k; err != nil {
+					break
+				}
+			}
+		}
+	}
+	return c.Close()
+}
+
 // Rest gives back the large buffers that are not in use. A server calls it
 // before it waits for the next command.
 func (c *Conn) Rest() {
