@@ -220,7 +220,7 @@ func Reindex(cfg Config) (Stats, error) {
 		}
 		return Stats{}, ErrLocked
 	}
-	err = os.Remove(filepath.Join(c.Dir, indexName))
+	err = os.Remove(filepath.Join(c.indexDir, indexName))
 	lock.Close()
 	if err != nil && !isNotExist(err) {
 		return Stats{}, fmt.Errorf("reindex: %w", err)

@@ -292,6 +292,7 @@ func (s *Spool) roll() error {
 		g.close()
 		s.fs.Remove(g.path())
 		s.setSegs(keep)
+		s.broken = true // the one before is sealed
 		return err
 	}
 	s.setSegs(append(keep[:len(keep):len(keep)], g))

@@ -36,7 +36,7 @@ var (
 // errIndex is wrapped by errors that mean the index file is damaged.
 var errIndex = errors.New("index.db is damaged: stop the node and run spool reindex")
 
-func (s *Spool) indexPath() string { return filepath.Join(s.cfg.Dir, indexName) }
+func (s *Spool) indexPath() string { return filepath.Join(s.cfg.indexDir, indexName) }
 
 // openIndex opens index.db if it is sound and this spool's, else makes it anew,
 // and replays what it lacks.
@@ -64,7 +64,7 @@ func (s *Spool) openIndex(acts []metaRec) error {
 	s.reset()
 	s.last = last
 	for _, name := range []string{indexName, "index.bad"} {
-		if err := os.Remove(filepath.Join(s.cfg.Dir, name)); err != nil && !isNotExist(err) {
+		if err := os.Remove(filepath.Join(s.cfg.indexDir, name)); err != nil && !isNotExist(err) {
 			return err
 		}
 	}
@@ -93,7 +93,7 @@ func (s *Spool) tryIndex(acts []metaRec) (err error) {
 	if _, err := os.Stat(s.indexPath()); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(s.cfg.Dir, "index.bad")); err == nil {
+	if _, err := os.Stat(filepath.Join(s.cfg.indexDir, "index.bad")); err == nil {
 		return errors.New("damage was found while it was in use")
 	}
 	if err := s.openBolt(); err != nil {
@@ -124,7 +124,7 @@ func catch(err *error) {
 
 func (s *Spool) openBolt() error {
 	// A second process cannot come here: it lacks our own lock.
-	db, err := bolt.Open(s.indexPath(), 0o640, &bolt.Options{Timeout: 3 * time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	db, err := bolt.Open(s.indexPath(), 0o640, &bolt.Options{Timeout: 3 * time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoSync: s.cfg.noSync})
 	if err != nil {
 		return err
 	}
@@ -388,7 +388,7 @@ func (s *Spool) update(fn func(*bolt.Tx) error) (err error) {
 func (s *Spool) guard(err *error) {
 	if p := recover(); p != nil {
 		s.log.Error("index.db is damaged; it is made again at the next start", "error", p)
-		os.WriteFile(filepath.Join(s.cfg.Dir, "index.bad"), []byte(fmt.Sprint(p)), 0o640)
+		os.WriteFile(filepath.Join(s.cfg.indexDir, "index.bad"), []byte(fmt.Sprint(p)), 0o640)
 		*err = fmt.Errorf("%w (%v)", errIndex, p)
 	}
 }

@@ -40,7 +40,7 @@ func TestContract(t *testing.T) {
 // as it is, without its index, with an old index, with a meta log written anew.
 func TestRandom(t *testing.T) {
 	for seed := range uint64(12) {
-		cfg := Config{Dir: t.TempDir(), TailMax: 32, SegmentSize: 16 << 10}
+		cfg := Config{Dir: t.TempDir(), TailMax: 32, SegmentSize: 16 << 10, noSync: true}
 		if seed%3 == 2 {
 			cfg.TailMax = 4096
 		}

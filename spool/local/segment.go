@@ -275,7 +275,16 @@ func (g *segment) writeTable() error {
 	if _, err := f.WriteAt(b, 0); err != nil {
 		return err
 	}
-	return g.fs.Rename(g.side("new"), g.side("tab"))
+	if err := g.fs.Rename(g.side("new"), g.side("tab")); err != nil {
+		return err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.tabF != nil { // of a table that was no good
+		g.tabF.Close()
+		g.tabF = nil
+	}
+	return nil
 }
 
 // loadTable takes over what the table file says of the segment, if its sum holds

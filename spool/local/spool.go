@@ -37,6 +37,9 @@ type Config struct {
 	FS          disk.FS       // nil: the real disk. The index lies in Dir on the real disk always
 	Now         func() time.Time
 	Log         *slog.Logger
+
+	indexDir string // tests keep index.db elsewhere; "": Dir
+	noSync   bool   // tests do not sync index.db: it is lost by no kill
 }
 
 // ErrLocked is returned by Open while another process holds the spool.
@@ -72,6 +75,9 @@ func (c Config) orDefault() Config {
 	}
 	if c.Reserve == 0 {
 		c.Reserve = 8 << 20
+	}
+	if c.indexDir == "" {
+		c.indexDir = c.Dir
 	}
 	if c.FS == nil {
 		c.FS = disk.OS{}
