@@ -1,0 +1,190 @@
+package courier
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"mime"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-msgauth/dkim"
+	"github.com/emersion/go-msgauth/dmarc"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/spool"
+)
+
+// notMailed are fields of an article that do not travel by mail.
+var notMailed = []string{"Path", "Xref", "Injection-Info", "Injection-Date", "Cancel-Lock", "Received", "Return-Path", "Bcc",
+	"List-Id", "List-Post", "List-Help", "List-Subscribe", "List-Unsubscribe", "List-Unsubscribe-Post", "Precedence", "Archived-At", "Lines"}
+
+// letter is an article ready for mailing: everything but what differs from one
+// subscriber to the next.
+type letter struct {
+	head []byte // with CRLF, without the empty line
+	body []byte
+}
+
+// compose turns an article into a mail of the group's list. Its octets stay as they
+// are, but for fields of news that go and fields of lists that come; From is
+// rewritten only where DMARC forces it.
+func (c *Courier) compose(ctx context.Context, a *article.Article, g spool.GroupInfo) letter {
+	var h bytes.Buffer
+	from := a.Get("From")
+	rewrite := c.mustRewrite(ctx, from)
+	hasTo, hasReply := false, false
+	for name, v := range a.Fields() {
+		if drop(name) {
+			continue
+		}
+		hasTo = hasTo || strings.EqualFold(name, "To")
+		if strings.EqualFold(name, "Reply-To") {
+			hasReply = true
+		}
+		if rewrite && strings.EqualFold(name, "From") {
+			who, _ := content.Author(from)
+			fmt.Fprintf(&h, "From: %s <%s>\r\n", mime.QEncoding.Encode("utf-8", who+" via "+string(g.Name)), c.address(string(g.Name)))
+			continue
+		}
+		fmt.Fprintf(&h, "%s:%s\r\n", name, v)
+	}
+	if rewrite && !hasReply {
+		fmt.Fprintf(&h, "Reply-To: %s\r\n", oneLine(from))
+	}
+	if !hasTo {
+		fmt.Fprintf(&h, "To: %s\r\n", c.address(string(g.Name)))
+	}
+	h.Write(c.listFields(g, a.ID()))
+	return letter{h.Bytes(), a.Body()}
+}
+
+func drop(name string) bool {
+	for _, n := range notMailed {
+		if strings.EqualFold(n, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// listFields are those of RFC 2919, RFC 2369 and RFC 5064.
+func (c *Courier) listFields(g spool.GroupInfo, id article.ID) []byte {
+	var h bytes.Buffer
+	name := string(g.Name)
+	phrase := ""
+	if d := oneLine(content.ToUTF8("utf-8", []byte(g.Description))); d != "" {
+		phrase = mime.QEncoding.Encode("utf-8", strings.Map(plainRune, d)) + " "
+	}
+	fmt.Fprintf(&h, "List-Id: %s<%s.%s>\r\n", phrase, name, c.cfg.Domain)
+	if g.Status != spool.PostNone {
+		fmt.Fprintf(&h, "List-Post: <mailto:%s>\r\n", c.address(name))
+	} else {
+		h.WriteString("List-Post: NO\r\n")
+	}
+	fmt.Fprintf(&h, "List-Help: <mailto:%s>\r\nList-Subscribe: <mailto:%s>\r\n", c.address(name+"-help"), c.address(name+"-subscribe"))
+	if c.cfg.URL != "" && id != "" {
+		fmt.Fprintf(&h, "Archived-At: <%s/m/%s>\r\n", c.cfg.URL, url.PathEscape(id.Bare()))
+	}
+	h.WriteString("Precedence: list\r\n")
+	return h.Bytes()
+}
+
+func plainRune(r rune) rune {
+	if strings.ContainsRune("<>()\"\\,;:@", r) {
+		return ' '
+	}
+	return r
+}
+
+// leaveFields let one subscriber leave with one click: RFC 8058.
+func (c *Courier) leaveFields(token string) string {
+	mail := "<mailto:" + c.address("leave+"+token) + ">"
+	if c.cfg.URL == "" {
+		return "List-Unsubscribe: " + mail + "\r\n"
+	}
+	return "List-Unsubscribe: <" + c.cfg.URL + "/mail/leave?t=" + token + ">,\r\n " + mail + "\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+}
+
+// finish puts a mail together for one subscriber, signed if there is a key.
+func (c *Courier) finish(l letter, extra string) ([]byte, error) {
+	raw := make([]byte, 0, len(l.head)+len(extra)+len(l.body)+1200)
+	raw = append(append(append(append(raw, l.head...), extra...), "\r\n"...), l.body...)
+	if c.cfg.DKIM == nil {
+		return raw, nil
+	}
+	var out bytes.Buffer
+	out.Grow(len(raw) + 1000)
+	err := dkim.Sign(&out, bytes.NewReader(raw), &dkim.SignOptions{Domain: c.cfg.Domain, Selector: c.cfg.Selector, Signer: c.cfg.DKIM,
+		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
+		HeaderKeys: []string{"From", "To", "Subject", "Date", "Message-ID", "References", "Reply-To", "MIME-Version", "Content-Type", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"}})
+	if err != nil {
+		return nil, fmt.Errorf("sign a mail: %w", err)
+	}
+	return out.Bytes(), nil
+}
+
+// ownMail writes a mail of the node's own. Header values are ASCII or encoded here.
+func (c *Courier) ownMail(to string, header [][2]string, body string) []byte {
+	var b bytes.Buffer
+	now := c.cfg.Now()
+	fmt.Fprintf(&b, "To: %s\r\nDate: %s\r\n", to, article.FormatDate(now))
+	for _, f := range header {
+		fmt.Fprintf(&b, "%s: %s\r\n", f[0], mime.QEncoding.Encode("utf-8", oneLine(f[1])))
+	}
+	fmt.Fprintf(&b, "Message-ID: <own.%x.%08x@%s>\r\n", now.UnixNano(), hashOf(to+body), c.cfg.Domain)
+	d := article.Draft{Header: header}
+	if d.Get("Content-Type") == "" {
+		b.WriteString("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n")
+	}
+	b.WriteString("\r\n")
+	b.WriteString(strings.ReplaceAll(strings.ReplaceAll(body, "\r\n", "\n"), "\n", "\r\n"))
+	return b.Bytes()
+}
+
+// dmarcCache remembers for an hour which domains let nobody else use their name.
+type dmarcCache struct {
+	mu    sync.Mutex
+	known map[string]dmarcAnswer
+}
+
+type dmarcAnswer struct {
+	strict bool
+	until  time.Time
+}
+
+// mustRewrite says whether the domain of From would have mail refused that comes
+// from here under its name: RFC 7489 p=quarantine or p=reject.
+func (c *Courier) mustRewrite(ctx context.Context, from string) bool {
+	_, addr := content.Author(from)
+	_, domain, ok := cut(addr)
+	if !ok {
+		return true // no address a mail could come from
+	}
+	if domain == strings.ToLower(c.cfg.Domain) || c.cfg.Smarthost == "" || strings.HasSuffix(domain, ".invalid") {
+		return false
+	}
+	d := &c.dmarc
+	d.mu.Lock()
+	a, known := d.known[domain]
+	d.mu.Unlock()
+	if known && c.cfg.Now().Before(a.until) {
+		return a.strict
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	rec, err := dmarc.LookupWithOptions(domain, &dmarc.LookupOptions{LookupTXT: func(name string) ([]string, error) { return c.cfg.Resolver.LookupTXT(ctx, name) }})
+	a = dmarcAnswer{strict: err == nil && rec.Policy != dmarc.PolicyNone, until: c.cfg.Now().Add(time.Hour)}
+	d.mu.Lock()
+	if d.known == nil || len(d.known) > 1000 {
+		d.known = map[string]dmarcAnswer{}
+	}
+	d.known[domain] = a
+	d.mu.Unlock()
+	return a.strict
+}

@@ -1,0 +1,401 @@
+package courier
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-msgauth/dkim"
+	"github.com/emersion/go-smtp"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/spool/spooltest"
+)
+
+// smarthost is a real SMTP server that keeps what it gets.
+type smarthost struct {
+	addr string
+	got  chan delivery
+	mu   sync.Mutex
+	deny func(to string) error
+}
+
+type delivery struct {
+	from, to string
+	data     []byte
+}
+
+type hostSession struct {
+	h        *smarthost
+	from, to string
+}
+
+func (s *hostSession) Reset()                                      {}
+func (s *hostSession) Logout() error                               { return nil }
+func (s *hostSession) Mail(from string, _ *smtp.MailOptions) error { s.from = from; return nil }
+func (s *hostSession) Rcpt(to string, _ *smtp.RcptOptions) error {
+	s.h.mu.Lock()
+	defer s.h.mu.Unlock()
+	s.to = to
+	if s.h.deny != nil {
+		return s.h.deny(to)
+	}
+	return nil
+}
+func (s *hostSession) Data(r io.Reader) error {
+	b, err := io.ReadAll(r)
+	s.h.got <- delivery{s.from, s.to, b}
+	return err
+}
+
+func newSmarthost(t testing.TB) *smarthost {
+	h := &smarthost{got: make(chan delivery, 20000)}
+	srv := smtp.NewServer(smtp.BackendFunc(func(*smtp.Conn) (smtp.Session, error) { return &hostSession{h: h}, nil }))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.addr = l.Addr().String()
+	done := make(chan struct{})
+	go func() { defer close(done); srv.Serve(l) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	return h
+}
+
+func (h *smarthost) next(t testing.TB) delivery {
+	t.Helper()
+	select {
+	case d := <-h.got:
+		return d
+	case <-time.After(10 * time.Second):
+		t.Fatal("no mail came")
+		return delivery{}
+	}
+}
+
+type desk struct {
+	*Courier
+	store *spooltest.Mem
+	agent *agent.Agent
+	clock atomic.Int64
+	stop  func()
+}
+
+func newDesk(t testing.TB, host string, change func(*Config)) *desk {
+	t.Helper()
+	d := &desk{store: spooltest.NewMem()}
+	d.clock.Store(1_800_000_000)
+	now := func() time.Time { return time.Unix(d.clock.Load(), 0) }
+	ctx := context.Background()
+	err := d.store.PutGroups(ctx, spool.GroupInfo{Name: "mesh.talk", Status: spool.PostOpen, Description: "Größe <x>"},
+		spool.GroupInfo{Name: "mesh.mod", Status: spool.Moderated, Moderator: "mod@m.example"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	d.agent = &agent.Agent{Host: "box.example", Spool: d.store, State: db, Now: now}
+	cfg := Config{Domain: "box.example", Host: "box.example", URL: "http://box.example:8080", Smarthost: host, State: db, Spool: d.store, Waiting: d.agent, Now: now}
+	if change != nil {
+		change(&cfg)
+	}
+	d.Courier = New(cfg)
+	return d
+}
+
+func (d *desk) run(t testing.TB) {
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	var once sync.Once
+	d.stop = func() {
+		once.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	t.Cleanup(d.stop)
+}
+
+func (d *desk) post(t testing.TB, group, subject string) spool.Entry {
+	t.Helper()
+	dr := &article.Draft{Header: [][2]string{{"From", "Alice <alice@nodmarc.invalid>"}, {"Newsgroups", group}, {"Subject", subject}, {"Message-ID", "<" + strings.ReplaceAll(subject, " ", ".") + "@a.example>"}},
+		Body: strings.NewReader("Hallo\r\n.dot\r\n")}
+	r, err := d.agent.Inject(context.Background(), dr, agent.Origin{Door: "feed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Entry
+}
+
+func (d *desk) follow(t testing.TB, e spool.Entry) {
+	t.Helper()
+	if err := d.Follow(context.Background(), e); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestArticleGoesToSubscribers(t *testing.T) {
+	h := newSmarthost(t)
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := newDesk(t, h.addr, func(c *Config) { c.DKIM = key })
+	ctx := context.Background()
+	if err := d.Add(ctx, "mesh.talk", "Bob@B.example", All); err != nil {
+		t.Fatal(err)
+	}
+	e := d.post(t, "mesh.talk", "first one")
+	d.follow(t, e)
+	d.follow(t, e) // at least once: the same rows
+	d.run(t)
+	got := h.next(t)
+	head := string(got.data)
+	if got.to != "bob@b.example" || !strings.HasPrefix(got.from, "bounce+") {
+		t.Errorf("envelope %s to %s", got.from, got.to)
+	}
+	for _, want := range []string{"Message-ID: <first.one@a.example>", "List-Id: ", "<mesh.talk.box.example>", "List-Post: <mailto:mesh.talk@box.example>",
+		"List-Unsubscribe-Post: List-Unsubscribe=One-Click", "Archived-At: <http://box.example:8080/m/first.one@a.example>", "DKIM-Signature: ", "\r\n\r\nHallo\r\n.dot\r\n"} {
+		if !strings.Contains(head, want) {
+			t.Errorf("no %q in\n%s", want, head)
+		}
+	}
+	if strings.Contains(head, "\nPath:") || strings.Contains(head, "Injection-") {
+		t.Errorf("fields of news travel:\n%s", head)
+	}
+	d.stop()
+	if n := d.Counts().Queued; n != 0 || len(h.got) != 0 {
+		t.Errorf("%d rows left, %d more mails", n, len(h.got))
+	}
+	sigs, err := dkim.VerifyWithOptions(bytes.NewReader(got.data), &dkim.VerifyOptions{LookupTXT: func(string) ([]string, error) { return nil, errors.New("no DNS") }})
+	if err != nil || len(sigs) != 1 || sigs[0].Domain != "box.example" {
+		t.Errorf("DKIM: %v %v", sigs, err)
+	}
+	leave := leaveLink(t, head)
+	mux := http.NewServeMux()
+	d.Register(mux)
+	for i, want := range []int{200, 200, 404} {
+		w := httptest.NewRecorder()
+		method := "POST"
+		if i == 0 {
+			method = "GET"
+		}
+		mux.ServeHTTP(w, httptest.NewRequest(method, leave, strings.NewReader("List-Unsubscribe=One-Click")))
+		if w.Code != want {
+			t.Errorf("%s %s: %d", method, leave, w.Code)
+		}
+	}
+	if subs, _ := d.List("mesh.talk"); len(subs) != 0 {
+		t.Errorf("still subscribed: %v", subs)
+	}
+}
+
+func leaveLink(t *testing.T, head string) string {
+	_, rest, ok := strings.Cut(head, "http://box.example:8080/mail/leave")
+	if !ok {
+		t.Fatal("no link to leave")
+	}
+	link, _, _ := strings.Cut(rest, ">")
+	return "/mail/leave" + link
+}
+
+func TestConfirmedOptIn(t *testing.T) {
+	h := newSmarthost(t)
+	d := newDesk(t, h.addr, nil)
+	d.run(t)
+	ctx := context.Background()
+	for range 3 { // asking again sends nothing more
+		if err := d.Subscribe(ctx, "mesh.talk", "bob@b.example"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := h.next(t)
+	_, rest, _ := strings.Cut(string(got.data), "Reply-To: confirm+")
+	token, _, _ := strings.Cut(rest, "@")
+	if subs, _ := d.List(""); len(subs) != 0 || got.from != "" {
+		t.Fatalf("subscribed without a yes: %v, from %q", subs, got.from)
+	}
+	if err := d.Token(ctx, "confirm", token, "bob@b.example"); err != nil {
+		t.Fatal(err)
+	}
+	var r *agent.Refusal
+	if err := d.Token(ctx, "confirm", token, "x"); !errors.As(err, &r) {
+		t.Errorf("a token is good once: %v", err)
+	}
+	if subs, _ := d.List("mesh.talk"); len(subs) != 1 {
+		t.Errorf("%v", subs)
+	}
+	if len(h.got) != 0 {
+		t.Errorf("%d more mails", len(h.got))
+	}
+}
+
+func TestRetriesAndBounces(t *testing.T) {
+	h := newSmarthost(t)
+	h.deny = func(to string) error {
+		switch {
+		case strings.HasPrefix(to, "busy"):
+			return &smtp.SMTPError{Code: 451, Message: "later"}
+		case strings.HasPrefix(to, "gone"):
+			return &smtp.SMTPError{Code: 550, Message: "no such user"}
+		}
+		return nil
+	}
+	d := newDesk(t, h.addr, nil)
+	ctx := context.Background()
+	for _, a := range []string{"busy@b.example", "gone@b.example", "good@b.example"} {
+		if err := d.Add(ctx, "mesh.talk", a, All); err != nil {
+			t.Fatal(err)
+		}
+	}
+	work := func() { // what is due, without the loop
+		rows, _, err := d.due(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if err := d.work(ctx, r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for i := range bouncesToPause {
+		d.follow(t, d.post(t, "mesh.talk", fmt.Sprint("article ", i)))
+		work()
+		if got := h.next(t); got.to != "good@b.example" {
+			t.Errorf("to %s", got.to)
+		}
+		d.clock.Add(int64(24 * time.Hour / time.Second))
+	}
+	subs, _ := d.List("mesh.talk")
+	for _, s := range subs {
+		if paused := strings.HasPrefix(s.Address, "gone"); s.Paused != paused {
+			t.Errorf("%+v", s)
+		}
+	}
+	rows, _, _ := d.due(100)
+	for _, r := range rows {
+		if r.Seq != 0 && (len(r.To) != 1 || r.To[0] != "busy@b.example" || r.Tries == 0) {
+			t.Errorf("in the queue: %+v", r)
+		}
+	}
+	d.clock.Add(int64(6 * 24 * time.Hour / time.Second))
+	work()
+	if n := d.Counts().Queued; n != 0 {
+		t.Errorf("after 5 days %d rows are left", n)
+	}
+}
+
+func TestModerationByMail(t *testing.T) {
+	h := newSmarthost(t)
+	d := newDesk(t, h.addr, nil)
+	d.run(t)
+	ctx := context.Background()
+	tokens := map[string]string{}
+	for _, subject := range []string{"good", "bad"} {
+		d.post(t, "mesh.mod", subject)
+		got := h.next(t)
+		if got.to != "mod@m.example" {
+			t.Fatalf("told %s", got.to)
+		}
+		_, rest, _ := strings.Cut(string(got.data), "approve+")
+		tokens[subject], _, _ = strings.Cut(rest, "@")
+	}
+	if err := d.Token(ctx, "reject", tokens["bad"], "mod@m.example"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Token(ctx, "approve", tokens["good"], "mod@m.example"); err != nil {
+		t.Fatal(err)
+	}
+	var r *agent.Refusal
+	if err := d.Token(ctx, "approve", tokens["bad"], "mod@m.example"); !errors.As(err, &r) {
+		t.Errorf("decided twice: %v", err)
+	}
+	g, err := d.store.Group(ctx, "mesh.mod")
+	if err != nil || g.Count != 1 {
+		t.Errorf("%d articles, %v", g.Count, err)
+	}
+}
+
+func TestDigest(t *testing.T) {
+	h := newSmarthost(t)
+	d := newDesk(t, h.addr, nil)
+	ctx := context.Background()
+	if err := d.Add(ctx, "mesh.talk", "bob@b.example", Digest); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.digests(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		d.follow(t, d.post(t, "mesh.talk", fmt.Sprint("article ", i)))
+	}
+	d.clock.Add(int64(25 * time.Hour / time.Second))
+	d.run(t)
+	got := h.next(t)
+	if n := strings.Count(string(got.data), "Content-Type: message/rfc822"); n != 3 || got.to != "bob@b.example" {
+		t.Errorf("%d articles to %s:\n%s", n, got.to, got.data)
+	}
+	d.stop()
+	if len(h.got) != 0 {
+		t.Errorf("%d more mails", len(h.got))
+	}
+}
+
+// BenchmarkExpand is one article for 10,000 subscribers: one operation is one
+// subscriber, from the composed article to the finished mail, signature included.
+func BenchmarkExpand(b *testing.B) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, key := range map[string]crypto.Signer{"unsigned": nil, "rsa2048": rsaKey, "ed25519": edKey} {
+		b.Run(name, func(b *testing.B) {
+			d := newDesk(b, "127.0.0.1:1", func(c *Config) { c.DKIM = key })
+			ctx := context.Background()
+			a, err := d.store.Open(ctx, d.post(b, "mesh.talk", "x").Seq)
+			if err != nil {
+				b.Fatal(err)
+			}
+			g, err := d.store.Group(ctx, "mesh.talk")
+			if err != nil {
+				b.Fatal(err)
+			}
+			l := d.compose(ctx, a, g)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := d.finish(l, d.leaveFields("token")); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

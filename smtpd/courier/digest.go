@@ -1,0 +1,122 @@
+package courier
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/spool"
+)
+
+// digestMark is up to which number and when a group was last digested.
+type digestMark struct {
+	High uint64
+	At   time.Time
+}
+
+// The bounds of one digest; what is over comes the next day.
+const (
+	digestEvery    = 24 * time.Hour
+	digestArticles = 100
+	digestOctets   = 2 << 20
+)
+
+// digests makes the digests that are due: RFC 2046 §5.1.5.
+func (c *Courier) digests(ctx context.Context) error {
+	_, subs, err := c.subs.List("")
+	if err != nil {
+		return err
+	}
+	to := map[article.Group][]string{}
+	for _, s := range subs {
+		if s.Mode == Digest && !s.Paused {
+			to[s.Group] = append(to[s.Group], s.Address)
+		}
+	}
+	for g, addrs := range to {
+		if err := c.digestOf(ctx, g, addrs); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Courier) digestOf(ctx context.Context, name article.Group, to []string) error {
+	g, err := c.cfg.Spool.Group(ctx, name)
+	if errors.Is(err, spool.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	now := c.cfg.Now()
+	mark, err := c.digest.Get(string(name))
+	if errors.Is(err, state.ErrNotFound) { // begin with what comes from now on
+		return c.digest.Put(string(name), digestMark{g.High, now})
+	}
+	if err != nil || now.Sub(mark.At) < digestEvery || g.High <= mark.High {
+		return err
+	}
+	raw, high, err := c.digestMail(ctx, g, mark.High+1)
+	if err != nil {
+		return err
+	}
+	defer c.poke()
+	return c.cfg.State.Update(func(tx *state.Tx) error {
+		if raw != nil {
+			for i := 0; i < len(to); i += perRow {
+				chunk := to[i:min(i+perRow, len(to))]
+				r := row{Key: rowKey(now, 0, int(hashOf(string(name)))+i), Group: name, To: chunk, Raw: raw, First: now, Next: now}
+				if err := c.queue.PutIn(tx, r.Key, r); err != nil {
+					return err
+				}
+			}
+		}
+		return c.digest.PutIn(tx, string(name), digestMark{high, now})
+	})
+}
+
+// digestMail gathers the articles from number lo on, and says up to which.
+func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) (raw []byte, high uint64, err error) {
+	boundary := fmt.Sprintf("=_digest.%x.%x", lo, g.High)
+	var list, parts bytes.Buffer
+	n := 0
+	high = g.High
+	for e, err := range c.cfg.Spool.Range(ctx, g.Name, lo, g.High) {
+		if err != nil {
+			return nil, 0, err
+		}
+		if n == digestArticles || parts.Len() > digestOctets {
+			high = e.Places[0].Number - 1
+			break
+		}
+		a, err := c.cfg.Spool.Open(ctx, e.Seq)
+		if errors.Is(err, spool.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, 0, err
+		}
+		n++
+		who, _ := content.Author(e.From)
+		fmt.Fprintf(&list, "%3d. %s (%s)\r\n", n, content.Header(e.Subject), who)
+		fmt.Fprintf(&parts, "--%s\r\nContent-Type: message/rfc822\r\n\r\n%s\r\n", boundary, a.Octets())
+	}
+	if n == 0 {
+		return nil, high, nil
+	}
+	var b bytes.Buffer
+	now := c.cfg.Now()
+	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\nSubject: %s: %d articles\r\nDate: %s\r\nMessage-ID: <digest.%x.%x@%s>\r\n", c.address(string(g.Name)),
+		c.address(string(g.Name)), g.Name, n, article.FormatDate(now), lo, now.Unix(), c.cfg.Domain)
+	b.Write(c.listFields(g, ""))
+	fmt.Fprintf(&b, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"m%s\"\r\n\r\n--m%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n%s",
+		boundary, boundary, base64Lines(list.Bytes()))
+	fmt.Fprintf(&b, "--m%s\r\nContent-Type: multipart/digest; boundary=\"%s\"\r\n\r\n%s--%s--\r\n--m%s--\r\n", boundary, boundary, parts.Bytes(), boundary, boundary)
+	return b.Bytes(), high, nil
+}

@@ -1,0 +1,118 @@
+package courier
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article/content"
+)
+
+// tellModerators mails each submission once to the moderator of its group, with
+// two addresses that decide it, until ctx ends.
+func (c *Courier) tellModerators(ctx context.Context) {
+	for {
+		changed := c.cfg.Waiting.WaitingChanged()
+		wait := time.Hour
+		if err := c.tellAll(ctx); err != nil && ctx.Err() == nil {
+			c.cfg.Log.Error("courier: tell moderators", "err", err)
+			wait = time.Minute
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-changed:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (c *Courier) tellAll(ctx context.Context) error {
+	held, err := c.cfg.Waiting.Waiting(ctx)
+	if err != nil {
+		return err
+	}
+	for _, h := range held {
+		if h.Told || h.Token == "" {
+			continue
+		}
+		if err := c.tell(ctx, h); err != nil {
+			return err
+		}
+		if err := c.cfg.Waiting.Told(ctx, h.Key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Courier) tell(ctx context.Context, h agent.Held) error {
+	told := map[string]bool{}
+	for _, name := range h.Needs {
+		g, err := c.cfg.Spool.Group(ctx, name)
+		if err != nil || g.Moderator == "" || told[g.Moderator] {
+			continue
+		}
+		told[g.Moderator] = true
+		approve, reject := c.address("approve+"+h.Token), c.address("reject+"+h.Token)
+		body := fmt.Sprintf("A submission waits for %s:\n\n    From:    %s\n    Subject: %s\n    Size:    %d octets\n\n"+
+			"To let it in, send any mail to  %s\nTo drop it, send any mail to    %s\n", name, content.Header(h.From), content.Header(h.Subject), h.Octets, approve, reject)
+		if c.cfg.URL != "" {
+			body += "\nIt can be read, and decided on, at " + c.cfg.URL + "/admin/waiting\n"
+		}
+		err = c.Send(ctx, g.Moderator, [][2]string{{"From", approve}, {"Reply-To", approve}, {"Subject", "Submission to " + string(name) + ": " + content.Header(h.Subject)},
+			{"Auto-Submitted", "auto-generated"}}, body)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decide carries out a moderator's mail: who can name the token speaks for him.
+func (c *Courier) decide(ctx context.Context, verb, token, from string) error {
+	if c.cfg.Waiting == nil {
+		return ErrUnknown
+	}
+	h, err := c.cfg.Waiting.ByToken(ctx, token)
+	var r *agent.Refusal
+	if errors.As(err, &r) && r.Reason == agent.Absent {
+		return ErrUnknown
+	}
+	if err != nil {
+		return err
+	}
+	by := agent.Origin{Door: "smtp"}
+	if verb == "approve" {
+		_, err = c.cfg.Waiting.Approve(ctx, h.Key, by, token)
+		return err
+	}
+	_, _, err = c.cfg.Waiting.Reject(ctx, h.Key, by, token)
+	if err != nil {
+		return err
+	}
+	_, poster := content.Author(h.From)
+	if _, _, ok := cut(poster); !ok || strings.HasSuffix(poster, ".invalid") || h.Door != "smtp" {
+		return nil
+	}
+	return c.Send(ctx, poster, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Not posted: " + content.Header(h.Subject)}, {"Auto-Submitted", "auto-replied"}},
+		"A moderator decided not to let your article in.\n")
+}
+
+// base64Lines is b in lines of 76 octets.
+func base64Lines(b []byte) string {
+	s := base64.StdEncoding.EncodeToString(b)
+	var out strings.Builder
+	for len(s) > 76 {
+		out.WriteString(s[:76] + "\r\n")
+		s = s[76:]
+	}
+	return out.String() + s + "\r\n"
+}

@@ -1,0 +1,247 @@
+package courier
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/state"
+)
+
+// Mode is how a subscriber gets a group.
+type Mode string
+
+// The modes.
+const (
+	All    Mode = "all"
+	Digest Mode = "digest" // one mail a day
+)
+
+// Subscription is one address's wish for one group.
+type Subscription struct {
+	Group   article.Group
+	Address string // in lower case
+	Mode    Mode
+	Token   string // in the unsubscribe link and the envelope sender
+	Since   time.Time
+
+	Bounces     int       `json:",omitempty"`
+	FirstBounce time.Time `json:",omitzero"`
+	Paused      bool      `json:",omitempty"` // mail to it fails
+}
+
+// asked is a subscription that waits for its address to confirm it.
+type asked struct {
+	Group   article.Group
+	Address string
+	Mode    Mode
+	Until   time.Time
+}
+
+// A subscription is paused after this many bounces over at least this long.
+const (
+	bouncesToPause = 5
+	bouncesOver    = 3 * 24 * time.Hour
+	askedFor       = 3 * 24 * time.Hour
+	maxAsked       = 1000
+)
+
+func subKey(g article.Group, address string) string { return string(g) + "\x00" + address }
+
+// Subscribe asks an address whether it wants a group; nobody is subscribed by
+// somebody else (confirmed opt-in). Who is subscribed already hears nothing.
+func (c *Courier) Subscribe(ctx context.Context, g article.Group, address string) error {
+	return c.Ask(ctx, g, address, All)
+}
+
+// Ask is Subscribe with a mode.
+func (c *Courier) Ask(ctx context.Context, g article.Group, address string, mode Mode) error {
+	address = strings.ToLower(address)
+	if _, _, ok := cut(address); !ok {
+		return nil // a null sender asks for nothing
+	}
+	if s, err := c.subs.Get(subKey(g, address)); err == nil && !s.Paused && s.Mode == mode {
+		return nil
+	}
+	keys, all, err := c.asked.List("")
+	if err != nil {
+		return err
+	}
+	for i, a := range all {
+		switch {
+		case a.Until.Before(c.cfg.Now()):
+			if err := c.asked.Delete(keys[i]); err != nil {
+				return err
+			}
+		case a.Group == g && a.Address == address && a.Mode == mode:
+			return nil // asked already
+		}
+	}
+	if len(all) >= maxAsked {
+		return errors.New("too many subscriptions wait to be confirmed")
+	}
+	token := strings.ToLower(rand.Text())
+	if err := c.asked.Put(token, asked{g, address, mode, c.cfg.Now().Add(askedFor)}); err != nil {
+		return err
+	}
+	return c.Send(ctx, address, [][2]string{
+		{"From", c.address("confirm+" + token)}, {"Reply-To", c.address("confirm+" + token)},
+		{"Subject", "Please confirm: mails of " + string(g)}, {"Auto-Submitted", "auto-replied"},
+	}, fmt.Sprintf("Somebody, probably you, asked %s for the articles of %s by mail.\nAnswer this mail to get them; do nothing if it was not you.\n\n"+
+		"Jemand, wahrscheinlich du, moechte die Beitraege dieser Gruppe als Mail bekommen.\nZum Bestaetigen bitte auf diese Mail antworten, sonst nichts tun.\n", c.cfg.Domain, g))
+}
+
+func (c *Courier) address(local string) string { return local + "@" + c.cfg.Domain }
+
+// Add subscribes at once: for the operator, and for accounts in the forum.
+func (c *Courier) Add(_ context.Context, g article.Group, address string, mode Mode) error {
+	address = strings.ToLower(address)
+	if _, _, ok := cut(address); !ok {
+		return fmt.Errorf("%.80q is no address", address)
+	}
+	key := subKey(g, address)
+	return c.cfg.State.Update(func(tx *state.Tx) error {
+		s, err := c.subs.In(tx, key)
+		if errors.Is(err, state.ErrNotFound) {
+			s = Subscription{Group: g, Address: address, Token: strings.ToLower(rand.Text()), Since: c.cfg.Now()}
+		} else if err != nil {
+			return err
+		}
+		s.Mode, s.Paused, s.Bounces, s.FirstBounce = mode, false, 0, time.Time{}
+		if err := c.tokens.PutIn(tx, s.Token, key); err != nil {
+			return err
+		}
+		return c.subs.PutIn(tx, key, s)
+	})
+}
+
+// Unsubscribe ends a subscription; one that is not there is no error.
+func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address string) error {
+	address = strings.ToLower(address)
+	s, err := c.subs.Get(subKey(g, address))
+	if errors.Is(err, state.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.remove(s); err != nil {
+		return err
+	}
+	return c.Send(ctx, address, [][2]string{{"From", c.address("postmaster")}, {"Subject", "You get no more mails of " + string(g)}, {"Auto-Submitted", "auto-replied"}},
+		"You asked for it. To come back: "+c.address(string(g)+"-subscribe")+"\n")
+}
+
+func (c *Courier) remove(s Subscription) error {
+	return c.cfg.State.Update(func(tx *state.Tx) error {
+		if err := tx.Delete(c.tokens.Bucket, s.Token); err != nil {
+			return err
+		}
+		return tx.Delete(c.subs.Bucket, subKey(s.Group, s.Address))
+	})
+}
+
+// List returns the subscriptions of a group, or of all ("").
+func (c *Courier) List(g article.Group) ([]Subscription, error) {
+	prefix := ""
+	if g != "" {
+		prefix = string(g) + "\x00"
+	}
+	_, all, err := c.subs.List(prefix)
+	return all, err
+}
+
+func (c *Courier) byToken(token string) (Subscription, error) {
+	key, err := c.tokens.Get(token)
+	if err == nil {
+		var s Subscription
+		if s, err = c.subs.Get(key); err == nil {
+			return s, nil
+		}
+	}
+	if errors.Is(err, state.ErrNotFound) {
+		err = ErrUnknown
+	}
+	return Subscription{}, err
+}
+
+// Leave ends the subscription that a link or address names.
+func (c *Courier) Leave(_ context.Context, token string) (Subscription, error) {
+	s, err := c.byToken(token)
+	if err != nil {
+		return s, err
+	}
+	return s, c.remove(s)
+}
+
+// Token carries out what a mail to VERB+TOKEN@domain asks for.
+func (c *Courier) Token(ctx context.Context, verb, token, from string) error {
+	var err error
+	switch verb {
+	case "confirm":
+		err = c.confirm(ctx, token)
+	case "leave":
+		_, err = c.Leave(ctx, token)
+	case "bounce":
+		if err = c.bounce(token); errors.Is(err, ErrUnknown) {
+			err = nil // a late bounce of somebody who left
+		}
+	case "approve", "reject":
+		err = c.decide(ctx, verb, token, from)
+	default:
+		err = ErrUnknown
+	}
+	if errors.Is(err, ErrUnknown) {
+		return &agent.Refusal{Reason: agent.Absent, Code: "no-token", Text: "this address was used already, or it is too old"}
+	}
+	return err
+}
+
+func (c *Courier) confirm(ctx context.Context, token string) error {
+	a, err := c.asked.Get(token)
+	if errors.Is(err, state.ErrNotFound) || err == nil && a.Until.Before(c.cfg.Now()) {
+		return ErrUnknown
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.Add(ctx, a.Group, a.Address, a.Mode); err != nil {
+		return err
+	}
+	return c.asked.Delete(token)
+}
+
+// bounce counts a failure for a subscription and pauses it when there were many
+// over days.
+func (c *Courier) bounce(token string) error {
+	s, err := c.byToken(token)
+	if err != nil {
+		return err
+	}
+	c.bounced.Add(1)
+	now := c.cfg.Now()
+	paused := false
+	err = c.subs.Change(subKey(s.Group, s.Address), func(v *Subscription, found bool) error {
+		if !found {
+			return ErrUnknown
+		}
+		if v.Bounces == 0 || now.Sub(v.FirstBounce) > 30*24*time.Hour {
+			v.Bounces, v.FirstBounce = 0, now
+		}
+		v.Bounces++
+		paused = !v.Paused && v.Bounces >= bouncesToPause && now.Sub(v.FirstBounce) >= bouncesOver
+		v.Paused = v.Paused || paused
+		return nil
+	})
+	if err != nil || !paused {
+		return err
+	}
+	c.cfg.Log.Warn("courier: subscription paused, mail to it bounces", "group", s.Group, "bounces", bouncesToPause)
+	return c.Send(context.Background(), s.Address, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Your mails of " + string(s.Group) + " are paused"}, {"Auto-Submitted", "auto-generated"}},
+		"Mails to you came back several times, so we stopped sending them.\nTo get them again: "+c.address(string(s.Group)+"-subscribe")+"\n")
+}
