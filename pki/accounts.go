@@ -317,7 +317,9 @@ func (kr *Keyring) Recover(id ID, words, account, password string, from *Stateme
 	f := &keyFile{Format: keyFormat, Account: account, Identity: id.String(), Seed: device[:], id: id, device: seedKey(device)}
 	if old := kr.hosted[account]; old != nil {
 		f.Statements = old.Statements
-		arrows = dropSubject(arrows, KeyOf(old.device).Subject())
+		if arrows, err = kr.retire(o, arrows, KeyOf(old.device).Subject(), unix(badSince)); err != nil {
+			return nil, err
+		}
 	}
 	for _, g := range deviceGrants(KeyOf(f.device)) {
 		s, err := o.arrow(kr.now(), g, nil)
@@ -336,13 +338,17 @@ func (kr *Keyring) Recover(id ID, words, account, password string, from *Stateme
 	return Words(recovery), nil
 }
 
-func dropSubject(list []*Statement, sub Subject) (out []*Statement) {
+// retire turns the arrows to a lost device, just signed again, into revoked ones.
+func (kr *Keyring) retire(o *owner, list []*Statement, device Subject, badSince *int64) (out []*Statement, err error) {
 	for _, s := range list {
-		if s.Subject != sub {
-			out = append(out, s)
+		if s.Subject == device {
+			if s, err = o.again(kr.now(), s, true, badSince); err != nil {
+				return nil, err
+			}
 		}
+		out = append(out, s)
 	}
-	return out
+	return out, nil
 }
 
 // recoverable says why an identity can not be recovered with a policy.

@@ -345,6 +345,7 @@ func (b *batch) keep(s *Statement, arrived int64) error {
 	}
 	n := num(seq)
 	if err := errors.Join(
+		b.tx.Put(bMeta, "last", []byte(n)),
 		b.tx.Put(bLog, n, rowBytes(arrived, s.text)),
 		b.tx.Put(bDigest, string(s.digest[:]), []byte(n)),
 		b.tx.Put(bBy, byKey(s, n), nil),

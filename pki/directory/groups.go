@@ -1,0 +1,143 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/pki"
+	"github.com/litfass/litfass/spool"
+)
+
+// The groups of the directory, after PREFIX.admin.pki. (§7.1).
+const (
+	groupKeys    = "keys"
+	groupArrows  = "arrows"
+	groupRevoke  = "revoke"
+	groupRequest = "request"
+)
+
+// Groups are the names and descriptions of the directory's groups.
+func Groups(prefix string) []spool.GroupInfo {
+	info := func(last, what string) spool.GroupInfo {
+		return spool.GroupInfo{Name: name(prefix, last), Status: spool.PostNone, Description: what, Require: "none", Detach: "never", Creator: "pki"}
+	}
+	return []spool.GroupInfo{
+		info(groupKeys, "Identities and their keys, for programs"),
+		info(groupArrows, "Who vouches for whom, for programs"),
+		info(groupRevoke, "Keys and rights taken back, for programs"),
+		info(groupRequest, "Asking for statements, for programs"),
+	}
+}
+
+func name(prefix, last string) article.Group {
+	return article.Group(prefix + ".admin.pki." + last)
+}
+
+// MakeGroups makes the groups that are not there yet.
+func MakeGroups(ctx context.Context, st spool.Store, prefix string) error {
+	if g, err := article.ParseGroup(prefix); err != nil || g.Reserved() {
+		return fmt.Errorf("pki.prefix %q can not begin a newsgroup's name (RFC 5536 §3.1.4)", prefix)
+	}
+	var missing []spool.GroupInfo
+	for _, g := range Groups(prefix) {
+		if _, err := st.Group(ctx, g.Name); errors.Is(err, spool.ErrNotFound) {
+			missing = append(missing, g)
+		} else if err != nil {
+			return fmt.Errorf("look for %s: %w", g.Name, err)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return st.PutGroups(ctx, missing...)
+}
+
+// Filter lets only statements into the directory's groups: an article there names
+// no other group, gives no orders, and its body parses (§6.3). It is an agent.Filter.
+type Filter struct{ Prefix string }
+
+// Check refuses what is none of the directory's business.
+func (f Filter) Check(_ context.Context, a *article.Article, _ agent.Origin) error {
+	in, all := ours(f.Prefix, a.Overview().Newsgroups)
+	if !in {
+		return nil
+	}
+	refuse := func(text string, err error) error {
+		return &agent.Refusal{Reason: agent.Unwanted, Code: "pki-statements", Text: text, Err: err}
+	}
+	if !all || a.Has(article.HasControl) || a.Has(article.HasSupersedes) {
+		return refuse("an article in the key groups names no other group, no Control and no Supersedes", nil)
+	}
+	if _, err := statements(f.Prefix, a); err != nil {
+		return refuse("the key groups take statements only", err)
+	}
+	return nil
+}
+
+// ours says whether a Newsgroups field names the directory's groups, and no others.
+func ours(prefix, newsgroups string) (any, all bool) {
+	groups, err := article.LenientGroups(newsgroups, 0)
+	all = err == nil
+	for _, g := range groups {
+		is := strings.HasPrefix(string(g), prefix+".admin.pki.")
+		any, all = any || is, all && is
+	}
+	return any, all
+}
+
+// statements reads the body of an article of the directory's groups.
+func statements(prefix string, a *article.Article) ([]*pki.Statement, error) {
+	body := string(a.Body())
+	if strings.TrimSpace(body) == "" {
+		if only := string(name(prefix, groupRequest)); strings.TrimSpace(a.Overview().Newsgroups) != only {
+			return nil, errors.New("there is no statement")
+		}
+		return nil, nil
+	}
+	return pki.ParseStatements(body)
+}
+
+// Follower applies the statements of articles that arrive. They lie outside the
+// spool then, where expiry does not reach them.
+type Follower struct {
+	Prefix string
+	Spool  spool.Store
+	Ledger *pki.Ledger
+	Told   func(source string, out pki.Outcome) // for the log; may be nil
+}
+
+// Name names the saved cursor.
+func (*Follower) Name() string { return "pki" }
+
+// Follow applies one article's statements. It may see an article twice.
+func (f *Follower) Follow(ctx context.Context, e spool.Entry) error {
+	if any, _ := ours(f.Prefix, e.Newsgroups); !any || e.Via.How == spool.Imported {
+		return nil
+	}
+	a, err := f.Spool.Open(ctx, e.Seq)
+	if errors.Is(err, spool.ErrNotFound) {
+		return nil // expired meanwhile
+	} else if err != nil {
+		return fmt.Errorf("read statements: %w", err)
+	}
+	list, err := statements(f.Prefix, a)
+	if err != nil && len(list) == 0 {
+		return nil // the filter has refused such articles; older ones may be here
+	}
+	source := e.Via.Peer
+	if e.Via.How == spool.Injected {
+		source = "" // the operator's, or this node's own
+	}
+	out, err := f.Ledger.Apply(source, list)
+	if err != nil {
+		return err
+	}
+	if f.Told != nil {
+		f.Told(source, out)
+	}
+	return nil
+}
