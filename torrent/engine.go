@@ -1,3 +1,399 @@
 package torrent
 
-import _ "github.com/anacrolix/torrent"
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	bt "github.com/anacrolix/torrent"
+	"golang.org/x/time/rate"
+)
+
+// EngineConfig is what the BitTorrent engine needs to know. Zero fields take the
+// default named there.
+type EngineConfig struct {
+	Listen   string   // TCP address for peers; "" takes none, and only fetches
+	Up, Down int64    // octets a second; 0: no limit
+	Active   int      // torrents in the engine at a time; default 500
+	Conns    int      // connections taken in all; default 200
+	LSD      string   // network interface for local service discovery (BEP 14); "": off
+	Trackers []string // the mesh's announce URLs, asked for every fetch
+
+	// Peers returns the peers that this node's own tracker knows; nil: none.
+	Peers func(Infohash) []netip.AddrPort
+
+	Idle     time.Duration // out of the engine after that long unused; default 15 min
+	Stall    time.Duration // a peer that gives nothing for that long goes; default 30 s
+	Patience time.Duration // without progress for that long, web seeds are used; default 60 s
+	Metadata time.Duration // how long a reader waits for metadata; default 10 s
+	Log      *slog.Logger
+
+	demandEncryption bool // tests: outgoing connections are encrypted or fail
+}
+
+func (c EngineConfig) orDefault() EngineConfig {
+	set := func(p *time.Duration, d time.Duration) {
+		if *p == 0 {
+			*p = d
+		}
+	}
+	set(&c.Idle, 15*time.Minute)
+	set(&c.Stall, 30*time.Second)
+	set(&c.Patience, 60*time.Second)
+	set(&c.Metadata, 10*time.Second)
+	if c.Active == 0 {
+		c.Active = 500
+	}
+	if c.Conns == 0 {
+		c.Conns = 200
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Engine speaks BitTorrent for a Store: it serves what is there and fetches what
+// is wanted. Torrents enter it when a peer's handshake names them or somebody
+// here wants them, and leave it when idle; the index stays in the store.
+type Engine struct {
+	cfg    EngineConfig
+	store  *Store
+	cl     *bt.Client
+	listen *cappedListener
+	web    *http.Client
+
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
+
+	starting sync.Mutex // one fetch of a torrent at a time begins
+
+	mu     sync.Mutex
+	active map[Infohash]*active
+}
+
+// active is a torrent in the engine.
+type active struct {
+	t    *bt.Torrent
+	used time.Time
+	job  *job // that fetches it, or nil
+}
+
+// NewEngine starts the engine. Close ends it.
+func NewEngine(s *Store, cfg EngineConfig) (*Engine, error) {
+	cfg = cfg.orDefault()
+	e := &Engine{cfg: cfg, store: s, active: map[Infohash]*active{}}
+	e.ctx, e.stop = context.WithCancel(context.Background())
+	e.web = &http.Client{Transport: e.transport()}
+	if cfg.Listen != "" {
+		l, err := net.Listen("tcp", cfg.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("torrent.listen: %w", err)
+		}
+		e.listen = &cappedListener{Listener: l, free: make(chan struct{}, cfg.Conns)}
+	}
+	cl, err := bt.NewClient(e.clientConfig())
+	if err != nil {
+		if e.listen != nil {
+			e.listen.Close()
+		}
+		return nil, fmt.Errorf("start the torrent engine: %w", err)
+	}
+	e.cl = cl
+	cl.AddDialer(bt.NetworkDialer{Network: "tcp", Dialer: &net.Dialer{Timeout: 10 * time.Second}})
+	if e.listen != nil {
+		cl.AddListener(e.listen)
+	}
+	s.OnDrop(e.drop)
+	e.wg.Add(1)
+	go e.idle()
+	return e, nil
+}
+
+// clientConfig: BEP 3, 6, 9, 10, 11 (PEX), 14 (LSD) and 19; no DHT, no uTP, no
+// port forwarding, no WebTorrent, no STUN; no memory-mapped files.
+func (e *Engine) clientConfig() *bt.ClientConfig {
+	c := bt.NewDefaultClientConfig()
+	c.NoDHT, c.DisableUTP, c.DisableTCP = true, true, true // our own listener and dialer do TCP
+	c.NoDefaultPortForwarding, c.DisableWebtorrent = true, true
+	c.DisableTrackers = true // announce.go asks them
+	c.Seed = true
+	c.AlwaysWantConns = true
+	c.EstablishedConnsPerTorrent = 50
+	c.HalfOpenConnsPerTorrent, c.TotalHalfOpenConns = 20, 20
+	c.DialRateLimiter = rate.NewLimiter(50, 50)
+	c.HeaderObfuscationPolicy = bt.HeaderObfuscationPolicy{Preferred: e.cfg.demandEncryption, RequirePreferred: e.cfg.demandEncryption}
+	c.DropDuplicatePeerIds = true
+	c.MaxUnverifiedBytes = 16 << 20
+	c.DefaultStorage = &pieceStore{e.store}
+	c.Slogger = e.cfg.Log
+	c.WebTransport = e.web.Transport
+	c.HTTPUserAgent = webSeedAgent
+	if e.cfg.Up > 0 {
+		c.UploadRateLimiter = rate.NewLimiter(rate.Limit(e.cfg.Up), max(int(e.cfg.Up/4), 64<<10))
+	}
+	if e.cfg.Down > 0 {
+		c.DownloadRateLimiter = rate.NewLimiter(rate.Limit(e.cfg.Down), max(int(e.cfg.Down/4), 64<<10))
+	}
+	if e.cfg.LSD != "" {
+		c.LocalServiceDiscovery = &bt.LocalServiceDiscoveryConfig{Ifi: e.cfg.LSD, Ip6: true}
+	}
+	c.Callbacks.CompletedHandshake = func(_ *bt.PeerConn, ih bt.InfoHash) { e.wake(Infohash(ih)) }
+	c.Callbacks.ReceiveEncryptedHandshakeSkeys = e.secretKeys
+	return c
+}
+
+// webSeedAgent marks requests of an engine, so that a node never starts fetching
+// because another one asked it as a web seed.
+const webSeedAgent = "litfass web seed"
+
+// FromEngine says whether an HTTP request comes from another node's engine.
+func FromEngine(r *http.Request) bool {
+	return strings.HasPrefix(r.UserAgent(), webSeedAgent)
+}
+
+// transport dials web seeds and trackers. Addresses come from articles, that is
+// from anybody: loopback is reached only by a node that is itself there, and
+// link-local IPv4 and multicast never.
+func (e *Engine) transport() http.RoundTripper {
+	local := false
+	if u, err := url.Parse(e.store.cfg.URL); err == nil {
+		ip := net.ParseIP(u.Hostname())
+		local = u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+	}
+	d := &net.Dialer{Timeout: 10 * time.Second, ControlContext: barAddresses(local)}
+	return &http.Transport{DialContext: d.DialContext, MaxConnsPerHost: 4, ResponseHeaderTimeout: 30 * time.Second,
+		IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 16 << 10}
+}
+
+// Addr returns where peers are taken, or nil.
+func (e *Engine) Addr() net.Addr {
+	if e.listen == nil {
+		return nil
+	}
+	return e.listen.Addr()
+}
+
+// Close stops all transfers and waits for what it started.
+func (e *Engine) Close() error {
+	e.stop()
+	e.wg.Wait()
+	if e.listen != nil {
+		e.listen.Close()
+	}
+	errs := e.cl.Close()
+	e.web.CloseIdleConnections()
+	return errors.Join(errs...)
+}
+
+// wake puts a torrent that is here into the engine because a peer wants it. It is
+// called with no lock held, before the engine looks the infohash up.
+func (e *Engine) wake(h Infohash) {
+	if e.touch(h) || !e.store.Has(h) {
+		return
+	}
+	in, err := e.store.Info(h)
+	if err != nil {
+		e.cfg.Log.Warn("torrent: info of a torrent that is here", "infohash", h, "error", err)
+		return
+	}
+	e.enter(h, bt.AddTorrentOpts{InfoHash: bt.InfoHash(h), InfoBytes: in.Raw, DisableInitialPieceCheck: true}, nil)
+}
+
+func (e *Engine) touch(h Infohash) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	a, ok := e.active[h]
+	if ok {
+		a.used = time.Now()
+	}
+	return ok
+}
+
+// enter adds a torrent to the engine and makes room for it.
+func (e *Engine) enter(h Infohash, opts bt.AddTorrentOpts, j *job) *bt.Torrent {
+	t, _ := e.cl.AddTorrentOpt(opts)
+	e.mu.Lock()
+	a, ok := e.active[h]
+	if !ok {
+		a = &active{t: t}
+		e.active[h] = a
+	}
+	a.used = time.Now()
+	if j != nil {
+		a.job = j
+	}
+	over := e.oldest(len(e.active) - e.cfg.Active)
+	e.mu.Unlock()
+	for _, o := range over {
+		o.Drop()
+	}
+	return t
+}
+
+// oldest takes n torrents that nobody fetches out of active, least recently used first.
+func (e *Engine) oldest(n int) (out []*bt.Torrent) {
+	for ; n > 0; n-- {
+		var pick Infohash
+		var best *active
+		for h, a := range e.active {
+			if a.job == nil && (best == nil || a.used.Before(best.used)) {
+				pick, best = h, a
+			}
+		}
+		if best == nil {
+			break
+		}
+		delete(e.active, pick)
+		out = append(out, best.t)
+	}
+	return out
+}
+
+// drop takes a torrent out of the engine, and ends its fetching.
+func (e *Engine) drop(h Infohash) {
+	e.mu.Lock()
+	a, ok := e.active[h]
+	delete(e.active, h)
+	e.mu.Unlock()
+	if !ok {
+		return
+	}
+	if a.job != nil {
+		a.job.cancel()
+	}
+	a.t.Drop()
+}
+
+// idle takes torrents out that nobody used for a while.
+func (e *Engine) idle() {
+	defer e.wg.Done()
+	tick := time.NewTicker(max(e.cfg.Idle/15, time.Second))
+	defer tick.Stop()
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, t := range e.unused(now) {
+				t.Drop()
+			}
+		}
+	}
+}
+
+func (e *Engine) unused(now time.Time) (out []*bt.Torrent) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for h, a := range e.active {
+		if a.job != nil {
+			continue
+		}
+		if len(a.t.PeerConns()) > 0 {
+			a.used = now
+		} else if now.Sub(a.used) > e.cfg.Idle {
+			delete(e.active, h)
+			out = append(out, a.t)
+		}
+	}
+	return out
+}
+
+// secretKeys offers every infohash here to an encrypted handshake (the message
+// stream encryption names a torrent only by a hash of its infohash).
+func (e *Engine) secretKeys(yield func([]byte) bool) {
+	for _, h := range e.store.hashes() {
+		if !yield(h[:]) {
+			return
+		}
+	}
+}
+
+// Status is what a page or a command shows of a torrent.
+type Status struct {
+	Record
+	Have     int64 // octets that are here
+	Peers    int   // connected now
+	Fetching bool
+	Active   bool // in the engine
+	WebSeeds int  // in use
+	Err      string
+}
+
+// Status returns what is known of a torrent now.
+func (e *Engine) Status(h Infohash) (Status, error) {
+	r, err := e.store.Record(h)
+	if err != nil {
+		return Status{}, err
+	}
+	st := Status{Record: r}
+	if r.Complete() {
+		st.Have = r.Length
+	}
+	e.mu.Lock()
+	a, ok := e.active[h]
+	e.mu.Unlock()
+	if !ok {
+		return st, nil
+	}
+	st.Active, st.Peers, st.WebSeeds = true, len(a.t.PeerConns()), len(a.t.WebseedPeerConns())
+	if a.job != nil {
+		st.Fetching = true
+	}
+	if a.t.Info() != nil && !r.Complete() {
+		st.Have = a.t.BytesCompleted()
+	}
+	return st, nil
+}
+
+// ActiveCount returns how many torrents are in the engine.
+func (e *Engine) ActiveCount() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.active)
+}
+
+// cappedListener takes a bounded number of connections at a time; more are closed
+// at once. A thousand peers that connect and say nothing cost no more than that.
+type cappedListener struct {
+	net.Listener
+	free chan struct{}
+}
+
+func (l *cappedListener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		select {
+		case l.free <- struct{}{}:
+			return &cappedConn{Conn: c, free: l.free}, nil
+		default:
+			c.Close()
+		}
+	}
+}
+
+type cappedConn struct {
+	net.Conn
+	once sync.Once
+	free chan struct{}
+}
+
+func (c *cappedConn) Close() error {
+	c.once.Do(func() { <-c.free })
+	return c.Conn.Close()
+}
+
+var _ io.Closer = (*Engine)(nil)

@@ -2,6 +2,7 @@ package torrent
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -394,14 +395,17 @@ func (s *Store) filing(in *Info, sums []Sum) func(tx *state.Tx) error {
 	}
 }
 
-// fileBlob moves the synced file at path to its place, if it is not there.
+// fileBlob gives the synced file at path its place under its SHA-256. Where the
+// file system has no links, path is gone afterwards.
 func (s *Store) fileBlob(sum Sum, path string, size int64) error {
 	to := s.blobPath(sum)
 	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
 		return fmt.Errorf("file a torrent's content: %w", err)
 	}
-	if err := os.Rename(path, to); err != nil {
-		return fmt.Errorf("file a torrent's content: %w", err)
+	if err := os.Link(path, to); err != nil && !errors.Is(err, os.ErrExist) {
+		if err := os.Rename(path, to); err != nil {
+			return fmt.Errorf("file a torrent's content: %w", err)
+		}
 	}
 	for _, d := range []string{filepath.Dir(to), filepath.Dir(filepath.Dir(to))} {
 		if err := s.fs.SyncDir(d); err != nil {
@@ -451,4 +455,172 @@ func (s *Store) Pin(h Infohash, on bool) error {
 		r.Until = s.now() + int64(s.cfg.Grace.Seconds())
 	}
 	return s.put(r, nil)
+}
+
+// hashes returns the infohashes of all that is here or being fetched.
+func (s *Store) hashes() []Infohash {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]Infohash, 0, len(s.index))
+	for h, r := range s.index {
+		if r.State > Known {
+			out = append(out, h)
+		}
+	}
+	return out
+}
+
+// progress notes that a piece came, in memory: it is written with the next change.
+func (s *Store) progress(h Infohash) {
+	now := s.now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r, ok := s.index[h]; ok {
+		c := *r
+		c.Progress = now
+		s.index[h] = &c
+	}
+}
+
+// Note makes a torrent known that no article names: somebody here gave its magnet.
+func (s *Store) Note(m Magnet) error {
+	if err := s.denied(m.Hash, Sum{}); err != nil {
+		return err
+	}
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	r, err := s.Record(m.Hash)
+	if err != nil {
+		name := m.Name
+		if name != "" {
+			name = CleanName(name)
+		}
+		r = Record{Hash: m.Hash, Name: name, Length: max(m.Length, 0), State: Known, Class: Cache, Added: s.now()}
+		r.Until = r.Added + int64(s.cfg.Grace.Seconds())
+	}
+	for _, u := range m.WebSeeds {
+		r.WebSeeds = addUnique(r.WebSeeds, u)
+	}
+	for _, u := range m.Trackers {
+		r.Trackers = addUnique(r.Trackers, u)
+	}
+	return s.put(r, nil)
+}
+
+func addUnique(list []string, s string) []string {
+	if slices.Contains(list, s) || len(list) >= urlsMax {
+		return list
+	}
+	return append(slices.Clip(list), s)
+}
+
+// begin makes a known torrent a partial one: its metadata is checked, room is
+// found for all of it, and only then anything touches the disk (spec §4).
+func (s *Store) begin(in *Info, class Class) error {
+	r, err := s.Record(in.Hash)
+	if err != nil {
+		return err
+	}
+	if r.State >= Partial {
+		return nil
+	}
+	if r.Length > 0 && r.Length != in.Length {
+		return badInfo("it is %d octets long, the article says %d", in.Length, r.Length)
+	}
+	if in.Length > s.cfg.MaxSize {
+		return badInfo("%d octets, the limit is %d (torrent.max_size)", in.Length, s.cfg.MaxSize)
+	}
+	if err := s.Reserve(in.Length, Owner{Group: r.Group}); err != nil {
+		return err
+	}
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	if now, err := s.Record(in.Hash); err == nil {
+		r = now
+	}
+	if r.State >= Partial {
+		s.release(in.Length)
+		return nil
+	}
+	r.State, r.Length, r.Wanted, r.Class = Partial, in.Length, s.now(), max(r.Class, class)
+	if r.Name == "" {
+		r.Name = CleanName(in.Name)
+	}
+	err = s.put(r, func(tx *state.Tx) error { return tx.Put(bInfo, in.Hash.String(), in.Raw) })
+	if err != nil {
+		s.release(in.Length)
+	}
+	return err
+}
+
+// finish files a fetched torrent: its files' SHA-256 are compared with what
+// articles promise before anything is called verified or given to anybody
+// (spec §1.5). A mismatch removes everything.
+func (s *Store) finish(ctx context.Context, in *Info) error {
+	sums := make([]Sum, len(in.Files))
+	for i, f := range in.Files {
+		sum, err := s.hashPart(ctx, in.Hash, i, f.Length)
+		if err != nil {
+			return fmt.Errorf("check torrent %s: %w", in.Hash, err)
+		}
+		sums[i] = sum
+		if err := s.denied(in.Hash, sum); err != nil {
+			return errors.Join(err, s.Remove(in.Hash))
+		}
+	}
+	good := s.promised(in.Hash, sums)
+	if !good && s.claimed(in.Hash) {
+		err := s.Remove(in.Hash)
+		s.wmu.Lock()
+		defer s.wmu.Unlock()
+		if r, rerr := s.Record(in.Hash); rerr == nil {
+			r.Actual = sums[0].String()
+			err = errors.Join(err, s.put(r, nil))
+		}
+		return errors.Join(ErrMismatch, err)
+	}
+	for i, f := range in.Files {
+		if err := s.fileBlob(sums[i], s.partPath(in.Hash, i), f.Length); err != nil {
+			return err
+		}
+	}
+	s.wmu.Lock()
+	r, err := s.Record(in.Hash)
+	if err == nil {
+		r.State, r.Progress = Here, s.now()
+		if good {
+			r.State = Verified
+		}
+		err = s.put(r, s.filing(in, sums))
+	}
+	s.wmu.Unlock()
+	if err != nil {
+		return err
+	}
+	s.release(in.Length)
+	_ = os.RemoveAll(s.partDir(in.Hash)) // empty now
+	return nil
+}
+
+func (s *Store) hashPart(ctx context.Context, h Infohash, i int, length int64) (sum Sum, err error) {
+	f, err := os.OpenFile(s.partPath(h, i), os.O_RDWR|os.O_CREATE, 0o640) // a file of no octets was never written
+	if err != nil {
+		return sum, err
+	}
+	defer f.Close()
+	w := sha256.New()
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &meter{ctx: ctx, r: f}, make([]byte, 256<<10))
+	if err != nil {
+		return sum, err
+	}
+	if n != length {
+		return sum, fmt.Errorf("file %d has %d octets instead of %d", i, n, length)
+	}
+	return Sum(w.Sum(nil)), f.Sync()
+}
+
+// refuted says that the torrent was fetched once and no article names what it holds.
+func (s *Store) refuted(r Record) bool {
+	sum, err := ParseSum(r.Actual)
+	return err == nil && !s.promised(r.Hash, []Sum{sum})
 }
