@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +24,15 @@ var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // accounts and a peer.
 func node(t testing.TB) *Agent {
 	t.Helper()
-	db, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
+	path := filepath.Join(t.TempDir(), "state.db")
+	accounts, err := accountsFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, accounts, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	db, err := state.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,14 +57,34 @@ func node(t testing.TB) *Agent {
 	if err := a.Spool.PutGroups(t.Context(), groups...); err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range []members.Account{{Name: "ann"}, {Name: "root", Admin: true}, {Name: "mod", Moderate: "a.mod,a.field", Email: "mod@here.example"},
-		{Name: "few", Post: "a.two", Read: "a.*"}, {Name: "feeder", Feeds: "box9"}} {
-		if err := a.Members.Add(t.Context(), m, ""); err != nil {
-			t.Fatal(err)
-		}
-	}
 	return a
 }
+
+// accountsFile is a state.db with the accounts of the tests, made once: each
+// write is a sync.
+var accountsFile = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "litfass-test")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "state.db")
+	db, err := state.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	book := &members.Book{DB: db, Now: func() time.Time { return testNow }}
+	for _, m := range []members.Account{{Name: "ann"}, {Name: "root", Admin: true}, {Name: "mod", Moderate: "a.mod,a.field", Email: "mod@here.example"},
+		{Name: "few", Post: "a.two", Read: "a.*"}, {Name: "feeder", Feeds: "box9"}} {
+		if err := book.Add(context.Background(), m, ""); err != nil {
+			return nil, errors.Join(err, db.Close())
+		}
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
 
 var (
 	reader = Origin{Door: "nntp", Trusted: true, Addr: netip.MustParseAddr("127.0.0.1")}

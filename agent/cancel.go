@@ -29,8 +29,9 @@ type cancelOrder struct {
 	ID      article.ID    // of the article that orders
 	Proof   article.Proof // its signature
 	Arrived time.Time
-	Keys    string `json:",omitempty"` // Cancel-Key
-	Purpose string // what the signature must be for: control or post
+	Groups  []article.Group // of its Newsgroups
+	Keys    string          `json:",omitempty"` // Cancel-Key
+	Purpose string          // what the signature must be for: control or post
 	Until   time.Time
 }
 
@@ -38,7 +39,7 @@ type cancelOrder struct {
 type pending struct {
 	mu     sync.Mutex
 	loaded bool
-	m      map[article.ID][]cancelOrder // without State: all; with: the orders too, they are few
+	m      map[article.ID][]cancelOrder // all of them
 }
 
 // withdraw obeys a cancel or Supersedes: RFC 5537 §5.3, §5.4; pki.md §6.4.
@@ -50,7 +51,8 @@ func (a *Agent) withdraw(ctx context.Context, e spool.Entry, art *article.Articl
 	if id == e.ID {
 		return spool.Permanent(errors.New("cancels itself"))
 	}
-	order := cancelOrder{ID: e.ID, Proof: e.Proof, Arrived: e.Arrived, Keys: art.Get("Cancel-Key"), Purpose: purpose,
+	groups, _ := article.LenientGroups(e.Newsgroups, 0)
+	order := cancelOrder{ID: e.ID, Proof: e.Proof, Groups: groups, Arrived: e.Arrived, Keys: art.Get("Cancel-Key"), Purpose: purpose,
 		Until: a.now().Add(a.Policy.remember())}
 	te, err := a.Spool.ByID(ctx, id)
 	if errors.Is(err, spool.ErrNotFound) {
@@ -153,10 +155,29 @@ func (a *Agent) keepCancel(id article.ID, order cancelOrder) error {
 	if order.Keys == "" && order.Proof.State != article.ProofHolds {
 		return nil // it can never count
 	}
-	p := &a.pending
+	if err := a.pending.note(a.State, id, order); err != nil || a.State == nil {
+		return err
+	}
+	// The sync is outside of the lock: relaying asks under it.
+	orders, err := a.keptFor(id)
+	if err != nil {
+		return err
+	}
+	raw, err := json.Marshal(orders)
+	if err != nil {
+		return fmt.Errorf("keep a cancel: %w", err)
+	}
+	if err := a.State.Update(func(tx *state.Tx) error { return tx.Put(cancelBucket, string(id), raw) }); err != nil {
+		return fmt.Errorf("keep a cancel: %w", err)
+	}
+	return nil
+}
+
+// note keeps an order in memory, within bounds.
+func (p *pending) note(db *state.DB, id article.ID, order cancelOrder) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if err := p.load(a.State); err != nil {
+	if err := p.load(db); err != nil {
 		return err
 	}
 	have := p.m[id]
@@ -168,17 +189,7 @@ func (a *Agent) keepCancel(id article.ID, order cancelOrder) error {
 	if len(have) >= maxPendingFor || have == nil && len(p.m) >= maxPending {
 		return nil
 	}
-	have = append(have[:len(have):len(have)], order)
-	if a.State != nil {
-		raw, err := json.Marshal(have)
-		if err != nil {
-			return fmt.Errorf("keep a cancel: %w", err)
-		}
-		if err := a.State.Update(func(tx *state.Tx) error { return tx.Put(cancelBucket, string(id), raw) }); err != nil {
-			return fmt.Errorf("keep a cancel: %w", err)
-		}
-	}
-	p.m[id] = have
+	p.m[id] = append(have[:len(have):len(have)], order)
 	return nil
 }
 

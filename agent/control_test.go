@@ -512,3 +512,137 @@ func obeyOnce(t *testing.T, a *Agent) {
 		}
 	}
 }
+
+func (k *fakeKeys) Signer(_ context.Context, account, purpose string) (string, string, error) {
+	if account == "" && purpose == PurposeControl {
+		return "", "", nil
+	}
+	if account == "" {
+		purpose = PurposeGate
+	}
+	return "abcdefghijklmnopqrst", purpose, nil
+}
+
+func (k *fakeKeys) SignDraft(_ context.Context, d *article.Draft, account, purpose string) error {
+	for _, name := range []string{"Message-ID", "Date", "Newsgroups"} {
+		if d.Get(name) == "" {
+			return fmt.Errorf("signed without %s", name)
+		}
+	}
+	if d.Get("Path") != "" || d.Get("Injection-Info") != "" {
+		return fmt.Errorf("signed after it was traced")
+	}
+	d.Header = append(d.Header, [2]string{"Article-Signature", "u=" + purpose + "; i=" + account})
+	return nil
+}
+
+func (k *fakeKeys) AccountMay(_ context.Context, account, purpose string, g article.Group) (bool, error) {
+	return account == "ann" && purpose == PurposeModerate && g == "a.mod", nil
+}
+
+func signatures(art *article.Article) (out []string) {
+	for n, v := range art.Fields() {
+		if n == "Article-Signature" {
+			out = append(out, string(v))
+		}
+	}
+	return out
+}
+
+func TestInjectSigns(t *testing.T) {
+	for _, c := range []struct {
+		name, text string
+		o          Origin
+		want       string // signatures
+		bound      bool   // the id promises one
+	}{
+		{"account", plain, as("ann"), "[ u=post; i=ann]", true},
+		{"guest", plain, reader, "[ u=gate; i=]", true},
+		{"cancel of an account", with("Control: cancel <x@y>"), as("ann"), "[ u=control; i=ann]", true},
+		{"cancel of a guest", with("Control: cancel <x@y>"), reader, "[]", false},
+		{"own id", with("Message-ID: <a@b>"), as("ann"), "[ u=post; i=ann]", false},
+		{"moderator by right", strings.Replace(with("Approved: a@b"), "a.open", "a.mod", 1), as("ann"), "[ u=post; i=ann  u=approve; i=ann]", true},
+		{"came signed", with("Article-Signature: mine\nMessage-ID: <a@b>\nDate: Mon, 23 Nov 2026 11:00:00 +0000"), as("ann"), "[ mine]", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := node(t)
+			a.Keys = &fakeKeys{}
+			r, err := a.Inject(t.Context(), draft(t, c.text), c.o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			art := open(t, a, r.ID)
+			if got := fmt.Sprint(signatures(art)); got != c.want {
+				t.Errorf("%s, want %s", got, c.want)
+			}
+			if strings.Contains(string(r.ID), ".sig-abcdefghijklmnopqrst@here.example>") != c.bound {
+				t.Errorf("id %s", r.ID)
+			}
+		})
+	}
+	a := node(t)
+	k := &fakeKeys{result: map[article.ID]string{"<u@x>": UnknownKey, "<v@x>": Verified, "<i@x>": Invalid}}
+	a.Keys, a.Policy.Require = k, "known"
+	for id, want := range map[string]string{"<u@x>": "require-unknown-key", "<v@x>": "ok", "<i@x>": "invalid"} {
+		if _, err := a.Inject(t.Context(), draft(t, with("Message-ID: "+id)), as("ann")); code(err) != want {
+			t.Errorf("%s: %v, want %s", id, err, want)
+		}
+	}
+	if _, err := a.Inject(t.Context(), draft(t, with("Article-Signature: mine")), as("ann")); code(err) != "signed-without" {
+		t.Error(err)
+	}
+}
+
+func TestApprovalIsSigned(t *testing.T) {
+	a := node(t)
+	a.Keys = &fakeKeys{}
+	r, err := a.Inject(t.Context(), draft(t, strings.Replace(plain, "a.open", "a.mod", 1)), reader)
+	if err != nil || !r.Waiting {
+		t.Fatal(r, err)
+	}
+	all, err := a.Waiting(t.Context())
+	if err != nil || len(all) != 1 {
+		t.Fatal(all, err)
+	}
+	if _, err := a.Approve(t.Context(), all[0].Key, Origin{Door: "smtp"}, all[0].Token); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(signatures(open(t, a, r.ID))); got != "[ u=gate; i=  u=approve; i=]" {
+		t.Error(got)
+	}
+}
+
+// fakeDetacher puts every body into a torrent.
+type fakeDetacher struct{ asked int }
+
+func (b *fakeDetacher) Detach(_ context.Context, d *article.Draft, groups []article.Group) error {
+	b.asked++
+	d.Body = strings.NewReader("see the magnet link\r\n")
+	return nil
+}
+
+func TestDetachBeforeSigning(t *testing.T) {
+	a := node(t)
+	b := &fakeDetacher{}
+	a.Detach = b
+	if err := a.Spool.PutGroups(t.Context(), spool.GroupInfo{Name: "a.whole", Status: spool.PostOpen, Detach: "never"}); err != nil {
+		t.Fatal(err)
+	}
+	big := plain + strings.Repeat("many lines\n", 200_000)
+	r, err := a.Inject(t.Context(), draft(t, big), as("ann"))
+	if err != nil || b.asked != 1 || string(open(t, a, r.ID).Body()) != "see the magnet link\r\n" {
+		t.Fatalf("%v, asked %d", err, b.asked)
+	}
+	if _, err := a.Inject(t.Context(), draft(t, strings.Replace(big, "a.open", "a.whole", 1)), as("ann")); code(err) != "too-large" || b.asked != 1 {
+		t.Errorf("%v, asked %d", err, b.asked)
+	}
+	signed := with("Article-Signature: mine\nMessage-ID: <a@b>\nDate: Mon, 23 Nov 2026 11:00:00 +0000")
+	a.Filters = []Filter{Crossposts{5}}
+	if _, err := a.Inject(t.Context(), draft(t, signed), as("ann")); err != nil || b.asked != 1 {
+		t.Errorf("a signed article was detached: %v, asked %d", err, b.asked)
+	}
+	a.Policy.MaxPost = 1000
+	if _, err := a.Inject(t.Context(), draft(t, big), as("ann")); code(err) != "too-large" {
+		t.Error(err)
+	}
+}

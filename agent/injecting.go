@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -276,18 +277,34 @@ func (in *injection) detach(ctx context.Context) error {
 
 // sign signs, or verifies what came signed.
 func (in *injection) sign(ctx context.Context) error {
-	if in.signed || in.used == "" {
+	if in.Keys == nil {
 		return nil
 	}
-	if err := in.Keys.SignDraft(ctx, in.d, in.o.Account, in.used); err != nil {
-		return fmt.Errorf("sign: %w", err)
+	if !in.signed && in.used != "" {
+		if err := in.Keys.SignDraft(ctx, in.d, in.o.Account, in.used); err != nil {
+			return fmt.Errorf("sign: %w", err)
+		}
 	}
-	if in.d.Get("Approved") != "" && in.o.Account != "" {
+	if in.d.Get("Approved") != "" && in.moderated() && !in.approvalSigned() {
 		if err := in.Keys.SignDraft(ctx, in.d, in.o.Account, PurposeApprove); err != nil {
 			return fmt.Errorf("sign the approval: %w", err)
 		}
 	}
 	return nil
+}
+
+func (in *injection) moderated() bool {
+	return slices.ContainsFunc(in.groups, func(g spool.GroupInfo) bool { return g.Status == spool.Moderated })
+}
+
+// approvalSigned says whether the moderator's own program signed his approval.
+func (in *injection) approvalSigned() bool {
+	for _, f := range in.d.Header {
+		if strings.EqualFold(f[0], "Article-Signature") && strings.Contains(f[1], "u=approve") {
+			return true
+		}
+	}
+	return false
 }
 
 // store traces the article and adds it: RFC 5537 §3.5 (9) to (12).
@@ -352,13 +369,30 @@ func (in *injection) prove(ctx context.Context, art *article.Article) (article.P
 	if in.Keys == nil {
 		return article.Proof{}, nil
 	}
-	p, result, _, err := in.Keys.Verify(ctx, art, in.now, false)
-	if result == Invalid {
+	p, result, hold, err := in.Keys.Verify(ctx, art, in.now, false)
+	switch {
+	case result == Invalid:
 		return p, &Refusal{Reason: Unproven, Code: "invalid", Text: fmt.Sprintf("the signature does not hold: %v", err)}
-	} else if err != nil {
+	case err != nil:
 		return p, fmt.Errorf("verify: %w", err)
+	case !hold.IsZero():
+		return p, &Refusal{Reason: Unwanted, Code: "ahead", Text: "the time of the signature lies ahead; check the clock"}
 	}
-	return p, nil
+	return p, in.demand(result)
+}
+
+// demand refuses what a group that wants known signers does not take: pki.md §2.7.
+func (in *injection) demand(result string) error {
+	if result == Verified || in.d.Get("Control") != "" {
+		return nil
+	}
+	for _, g := range in.groups {
+		if g.Require == "known" || g.Require == "" && in.Policy.Require == "known" {
+			return &Refusal{Reason: Unproven, Code: "require-" + result, Text: fmt.Sprintf(
+				"%s takes articles of known people only; log in, or ask the operator to trust your key", g.Name)}
+		}
+	}
+	return nil
 }
 
 // trace writes Path, Injection-Date and Injection-Info: RFC 5537 §3.5 (9)-(11).

@@ -46,9 +46,10 @@ type Keys interface {
 	// SignDraft adds one Article-Signature field, folded at 78 columns, to d,
 	// which has all its fields of set POST by now (the agent has written
 	// Message-ID, Date, Newsgroups, Followup-To and Distribution in their final
-	// form). purpose is what Signer returned as used, or "approve". Only Path,
-	// Injection-*, Cancel-Lock and Cancel-Key are added afterwards. For approve
-	// the draft has its Approved field and groups names the moderated groups.
+	// form). purpose is what Signer returned as used, or "approve", then also for
+	// account "" (a moderator who answered by mail, the operator): the node
+	// approves. Only Path, Injection-*, Cancel-Lock and Cancel-Key are added
+	// afterwards. For approve the draft has its Approved field.
 	// It reads d.Body from its start and leaves it anywhere.
 	// If the key that Signer named is gone meanwhile, it fails.
 	SignDraft(ctx context.Context, d *article.Draft, account, purpose string) error

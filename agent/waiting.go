@@ -364,8 +364,7 @@ func (a *Agent) mayDecide(ctx context.Context, h Held, by Origin, token string) 
 	return nil
 }
 
-// Approve lets a submission in: Approved is added, the approval signed if by has
-// a key, and the rest of the pipeline runs as at injection. token may be "".
+// Approve lets a submission in: Approved is added, the approval signed, and the rest of the pipeline runs as at injection. token may be "".
 func (a *Agent) Approve(ctx context.Context, key string, by Origin, token string) (Result, error) {
 	h, art, err := a.Held(ctx, key)
 	if err != nil {
@@ -382,7 +381,7 @@ func (a *Agent) Approve(ctx context.Context, key string, by Origin, token string
 		return Result{}, err
 	}
 	in.d.Set("Approved", a.approver(ctx, by))
-	if a.Keys != nil && by.Account != "" {
+	if a.Keys != nil {
 		if err := a.Keys.SignDraft(ctx, in.d, by.Account, PurposeApprove); err != nil {
 			return Result{}, fmt.Errorf("sign the approval: %w", err)
 		}
