@@ -101,8 +101,9 @@ func (w want) same(o Origin) bool {
 }
 
 type wants struct {
-	mu sync.Mutex
-	m  map[article.ID]want
+	mu    sync.Mutex
+	m     map[article.ID]want
+	swept time.Time // when what had lapsed was looked for last
 }
 
 // Want says whether to ask for id, and reserves it for that connection for 30 s
@@ -130,7 +131,8 @@ func (a *Agent) want(ctx context.Context, id article.ID, o Origin) error {
 	if a.wants.m == nil {
 		a.wants.m = make(map[article.ID]want)
 	}
-	if len(a.wants.m) >= maxWants {
+	if len(a.wants.m) >= maxWants && !now.Before(a.wants.swept.Add(time.Second)) {
+		a.wants.swept = now // not for every CHECK of a flood: it looks at all of them
 		for k, w := range a.wants.m {
 			if now.After(w.until) {
 				delete(a.wants.m, k)
