@@ -15,6 +15,7 @@ import (
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/nntp"
+	"github.com/litfass/litfass/test/nodebox"
 )
 
 // ackLog holds the ids that were acknowledged.
@@ -92,7 +93,7 @@ func (b *bench) kills(ctx context.Context) error {
 	defer n.Remove()
 	var acks ackLog
 	fill := newCorpus("fill", b.groups.groups)
-	if f, err := feed(n.Addr(), fill.batch(0, base), feeding{conns: 2, window: 64, accepted: acks.add}); err != nil || f.broken != nil {
+	if f, err := feed(n.addr(), fill.batch(0, base), feeding{conns: 2, window: 64, accepted: acks.add}); err != nil || f.broken != nil {
 		return fmt.Errorf("fill: %w, %w", err, f.broken)
 	}
 	var starts times
@@ -103,28 +104,28 @@ func (b *bench) kills(ctx context.Context) error {
 		}
 		before := len(acks.since(0))
 		l := newCorpus(fmt.Sprintf("kill%d", r), b.groups.groups).batch(0, 8000)
-		time.AfterFunc(time.Duration(50+rand.IntN(400))*time.Millisecond, func() { _ = n.cmd.Process.Kill() })
-		if _, err := feed(n.Addr(), l, feeding{conns: 2, window: 64, accepted: acks.add}); err != nil {
+		time.AfterFunc(time.Duration(50+rand.IntN(400))*time.Millisecond, func() { _ = n.Signal(syscall.SIGKILL) })
+		if _, err := feed(n.addr(), l, feeding{conns: 2, window: 64, accepted: acks.add}); err != nil {
 			return err
 		}
-		n.kill()
-		took, err := n.start()
+		n.Kill()
+		took, err := n.Start()
 		if err != nil {
 			return err
 		}
 		starts = append(starts, took)
-		gone, err := lost(n.Addr(), acks.since(before))
+		gone, err := lost(n.addr(), acks.since(before))
 		if err != nil {
 			return err
 		}
 		missing += gone
 	}
 	all := acks.since(0)
-	gone, err := lost(n.Addr(), all)
+	gone, err := lost(n.addr(), all)
 	if err != nil {
 		return err
 	}
-	unread, err := ghosts(n.Addr(), b.groups.names())
+	unread, err := ghosts(n.addr(), b.groups.names())
 	if err != nil {
 		return err
 	}
@@ -182,14 +183,11 @@ func (b *bench) power(ctx context.Context) error {
 			_ = im.down()
 		}
 	}()
-	n, err := newNode(b.litf, im.mount, "one.bench.example", "", b.groups.names(), loader)
+	n, err := b.start(nodebox.Options{Dir: im.mount, Host: "one.bench.example"})
 	if err != nil {
 		return err
 	}
-	if _, err := n.start(); err != nil {
-		return err
-	}
-	defer func() { n.kill() }()
+	defer func() { n.Kill() }()
 	rounds := b.size(4, 20)
 	var acks ackLog
 	var starts times
@@ -204,18 +202,18 @@ func (b *bench) power(ctx context.Context) error {
 		next := filepath.Join(dir, fmt.Sprintf("disk%d", r+1))
 		go func() {
 			time.Sleep(wait)
-			_ = n.cmd.Process.Signal(syscall.SIGSTOP)
+			_ = n.Signal(syscall.SIGSTOP)
 			err := sh("cp", "--sparse=always", im.file, next)
-			_ = n.cmd.Process.Kill()
+			_ = n.Signal(syscall.SIGKILL)
 			frozen <- err
 		}()
-		if _, err := feed(n.Addr(), l, feeding{conns: 2, window: 64, accepted: acks.add}); err != nil {
+		if _, err := feed(n.addr(), l, feeding{conns: 2, window: 64, accepted: acks.add}); err != nil {
 			return err
 		}
 		if err := <-frozen; err != nil {
 			return err
 		}
-		n.kill()
+		n.Kill()
 		mounted = false
 		if err := im.down(); err != nil {
 			return err
@@ -226,17 +224,17 @@ func (b *bench) power(ctx context.Context) error {
 			return err
 		}
 		mounted = true
-		took, err := n.start()
+		took, err := n.Start()
 		if err != nil {
 			return fmt.Errorf("round %d: %w", r, err)
 		}
 		starts = append(starts, took)
-		k, err := lost(n.Addr(), acks.since(0))
+		k, err := lost(n.addr(), acks.since(0))
 		if err != nil {
 			return err
 		}
 		gone = max(gone, k)
-		if k, err = ghosts(n.Addr(), b.groups.names()); err != nil {
+		if k, err = ghosts(n.addr(), b.groups.names()); err != nil {
 			return err
 		}
 		unread += k

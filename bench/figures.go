@@ -8,6 +8,7 @@ import (
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/nntp"
+	"github.com/litfass/litfass/test/nodebox"
 )
 
 // sorts are the servers that a figure is measured on, ours first.
@@ -17,8 +18,7 @@ func (b *bench) sorts(storages ...string) []func() (server, error) {
 		return out
 	}
 	for _, s := range storages {
-		overview := "tradindexed"
-		out = append(out, func() (server, error) { return newINN(b.innBin, s, overview, b.groups.names()) })
+		out = append(out, func() (server, error) { return newINN(b.innBin, s, b.groups.names()) })
 	}
 	return out
 }
@@ -45,9 +45,9 @@ func (b *bench) intake(context.Context) error {
 		l := newCorpus(fmt.Sprintf("in%d", r), b.groups.groups).batch(0, n)
 		for i, s := range all {
 			before := cpu(s.Pid())
-			got, err := feed(s.Addr(), l, feeding{conns: 2, window: 64})
+			got, err := feed(s.addr(), l, feeding{conns: 2, window: 64})
 			if err != nil || got.broken != nil || got.accepted != int64(n) {
-				return fmt.Errorf("%s took %d of %d: %w, %w", s.Name(), got.accepted, n, err, got.broken)
+				return fmt.Errorf("%s took %d of %d: %w, %w", s.name(), got.accepted, n, err, got.broken)
 			}
 			used := float64((cpu(s.Pid()) - before).Microseconds()) / float64(n)
 			if rate[i] < got.rate() {
@@ -85,19 +85,19 @@ func (b *bench) check(context.Context) error {
 		c := newCorpus("chk", b.groups.groups)
 		c.small = true
 		for from := 0; from < n; from += 50000 {
-			if f, err := feed(s.Addr(), c.batch(from, min(n, from+50000)), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+			if f, err := feed(s.addr(), c.batch(from, min(n, from+50000)), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
 				s.Remove()
-				return fmt.Errorf("fill %s: %w, %w", s.Name(), err, f.broken)
+				return fmt.Errorf("fill %s: %w, %w", s.name(), err, f.broken)
 			}
 		}
 		var r res
-		r.known, err = checks(s.Addr(), 2, 64, 3*time.Second, func(k int64) article.ID { return c.id(int(k * 7919 % int64(n))) })
+		r.known, err = checks(s.addr(), 2, 64, 3*time.Second, func(k int64) article.ID { return c.id(int(k * 7919 % int64(n))) })
 		if err == nil {
-			r.unknown, err = checks(s.Addr(), 2, 64, 3*time.Second, func(k int64) article.ID {
+			r.unknown, err = checks(s.addr(), 2, 64, 3*time.Second, func(k int64) article.ID {
 				return article.ID(fmt.Sprintf("<never.%d@bench.invalid>", k))
 			})
 		}
-		if s.Name() == "litfass" {
+		if s.name() == "litfass" {
 			pss, rss, anon := memory(s.Pid())
 			b.add(row{what: fmt.Sprintf("memory at %d entries, after CHECK, MiB", n), ours: fmt.Sprintf("PSS %d RSS %d anon %d", pss>>10, rss>>10, anon>>10)})
 		}
@@ -146,7 +146,7 @@ func (b *bench) read(context.Context) error {
 		r, err := b.readOne(s)
 		s.Remove()
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name(), err)
+			return fmt.Errorf("%s: %w", s.name(), err)
 		}
 		all = append(all, r)
 	}
@@ -166,10 +166,10 @@ func (b *bench) read(context.Context) error {
 func (b *bench) readOne(s server) (reading, error) {
 	r := reading{map[string]time.Duration{}, map[string]float64{}}
 	n := b.size(20000, 25000)
-	if f, err := feed(s.Addr(), newCorpus("rd", b.groups.groups).batch(0, n), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+	if f, err := feed(s.addr(), newCorpus("rd", b.groups.groups).batch(0, n), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
 		return r, fmt.Errorf("fill: %w, %w", err, f.broken)
 	}
-	c, err := connectReader(s.Addr())
+	c, err := connectReader(s.addr())
 	if err != nil {
 		return r, err
 	}
@@ -218,7 +218,7 @@ func (b *bench) readers(context.Context) error {
 		kib, err := b.readersOne(s, n)
 		s.Remove()
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.Name(), err)
+			return fmt.Errorf("%s: %w", s.name(), err)
 		}
 		per = append(per, kib)
 	}
@@ -231,7 +231,7 @@ func (b *bench) readers(context.Context) error {
 }
 
 func (b *bench) readersOne(s server, n int) (float64, error) {
-	if f, err := feed(s.Addr(), newCorpus("id", b.groups.groups).batch(0, 2000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+	if f, err := feed(s.addr(), newCorpus("id", b.groups.groups).batch(0, 2000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
 		return 0, fmt.Errorf("fill: %w, %w", err, f.broken)
 	}
 	time.Sleep(time.Second)
@@ -243,7 +243,7 @@ func (b *bench) readersOne(s server, n int) (float64, error) {
 		}
 	}()
 	for i := range n {
-		c, err := connectReader(s.Addr())
+		c, err := connectReader(s.addr())
 		if err != nil {
 			return 0, fmt.Errorf("reader %d: %w", i, err)
 		}
@@ -264,15 +264,15 @@ func (b *bench) idle(context.Context) error {
 		return err
 	}
 	defer n.Remove()
-	if f, err := feed(n.Addr(), newCorpus("rest", b.groups.groups).batch(0, 20000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+	if f, err := feed(n.addr(), newCorpus("rest", b.groups.groups).batch(0, 20000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
 		return fmt.Errorf("fill: %w, %w", err, f.broken)
 	}
 	time.Sleep(2 * time.Second)
 	_, hot, hotAnon := memory(n.Pid())
-	if err := n.stop(); err != nil {
+	if err := n.Stop(); err != nil {
 		return err
 	}
-	took, err := n.start()
+	took, err := n.Start()
 	if err != nil {
 		return err
 	}
@@ -287,17 +287,13 @@ func (b *bench) idle(context.Context) error {
 }
 
 // pair starts two nodes, the first feeds the second.
-func (b *bench) pair() (one, two *node, err error) {
-	addr, err := freeAddr()
+func (b *bench) pair() (one, two node, err error) {
+	two, err = b.start(nodebox.Options{Host: "two.bench.example", Links: []nodebox.Link{{Name: "one.bench.example", Send: "!*"}}})
 	if err != nil {
-		return nil, nil, err
+		return one, two, err
 	}
-	two, err = newNode(b.litf, "", "two.bench.example", addr, b.groups.names(), link{name: "one.bench.example", send: "!*"})
-	if err == nil {
-		_, err = two.start()
-	}
-	if err == nil {
-		one, err = b.ours(link{name: "two.bench.example", addr: addr, send: "*"})
+	if one, err = b.ours(nodebox.Link{Name: "two.bench.example", Addr: two.Addr, Send: "*"}); err != nil {
+		two.Remove()
 	}
 	return one, two, err
 }
@@ -311,7 +307,7 @@ func (b *bench) visible(context.Context) error {
 	}
 	defer one.Remove()
 	defer two.Remove()
-	from, err := connect(one.Addr())
+	from, err := connect(one.addr())
 	if err != nil {
 		return err
 	}
@@ -319,7 +315,7 @@ func (b *bench) visible(context.Context) error {
 	if _, err := from.ModeStream(); err != nil {
 		return err
 	}
-	to, err := connectReader(two.Addr())
+	to, err := connectReader(two.addr())
 	if err != nil {
 		return err
 	}
@@ -369,7 +365,7 @@ func (b *bench) burst(context.Context) error {
 	defer one.Remove()
 	defer two.Remove()
 	l := newCorpus("bur", b.groups.groups).batch(0, 20000)
-	c, err := connectReader(two.Addr())
+	c, err := connectReader(two.addr())
 	if err != nil {
 		return err
 	}
@@ -377,7 +373,7 @@ func (b *bench) burst(context.Context) error {
 	var last atomic.Int64
 	arrived := make(chan error, 1)
 	go func() { arrived <- awaitAll(c, l, time.Now().Add(2*time.Minute)) }()
-	f, err := feed(one.Addr(), l, feeding{conns: 2, window: 64, accepted: func(article.ID) { last.Store(time.Now().UnixNano()) }})
+	f, err := feed(one.addr(), l, feeding{conns: 2, window: 64, accepted: func(article.ID) { last.Store(time.Now().UnixNano()) }})
 	if err != nil || f.broken != nil {
 		c.Close()
 		<-arrived

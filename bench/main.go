@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/litfass/litfass/test/innbox"
+	"github.com/litfass/litfass/test/nodebox"
 )
 
 func main() {
@@ -53,7 +54,7 @@ func run(ctx context.Context) error {
 	}
 	defer os.RemoveAll(tmp)
 	if b.litf == "" {
-		if b.litf, err = build(ctx, tmp); err != nil {
+		if b.litf, err = nodebox.Build(ctx, tmp); err != nil {
 			return err
 		}
 	}
@@ -119,14 +120,4 @@ func yes(ok bool) string {
 		return "yes"
 	}
 	return "NO"
-}
-
-// ours starts a node that takes articles from the load generator.
-func (b *bench) ours(links ...link) (*node, error) {
-	n, err := newNode(b.litf, "", "one.bench.example", "", b.groups.names(), append([]link{loader}, links...)...)
-	if err != nil {
-		return nil, err
-	}
-	_, err = n.start()
-	return n, err
 }
