@@ -346,6 +346,18 @@ func (b *Box) Command(name string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// WriteFile makes a file of the box's, owned by its user.
+func (b *Box) WriteFile(name string, text []byte) error {
+	path := filepath.Join(b.Dir, name)
+	if err := os.WriteFile(path, text, 0o644); err != nil {
+		return err
+	}
+	if b.cred == nil {
+		return nil
+	}
+	return os.Chown(path, int(b.cred.Uid), int(b.cred.Gid))
+}
+
 // Start starts innd and waits until it answers.
 func (b *Box) Start() error {
 	out, err := os.Create(filepath.Join(b.Dir, "log/innd.out"))

@@ -1,0 +1,281 @@
+//go:build interop
+
+package interop
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/nntp"
+	"github.com/litfass/litfass/test/innbox"
+	"github.com/litfass/litfass/test/nodebox"
+)
+
+const ourHost = "node.test.example"
+
+// newINN starts an INN with the group test.a, or skips.
+func newINN(t *testing.T, feeds ...innbox.Feed) *innbox.Box {
+	t.Helper()
+	bin, err := innbox.Find()
+	if err != nil {
+		t.Skipf("SKIP: %v", err)
+	}
+	b, err := innbox.New(bin, innbox.Options{Name: "inn.test.example", Groups: []string{"test.a"}, Feeds: feeds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Remove)
+	if err := b.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// newNode starts a node of ours with the group test.a.
+func newNode(t *testing.T, o nodebox.Options) *nodebox.Node {
+	t.Helper()
+	o.Groups = []string{"test.a"}
+	n, err := nodebox.New(litfass(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Remove)
+	if _, err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// port of an address.
+func port(t *testing.T, addr string) int {
+	t.Helper()
+	_, p, err := net.SplitHostPort(addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func testID(i int) article.ID { return article.ID(fmt.Sprintf("<%d@interop.test.example>", i)) }
+
+// give streams articles from to to to a server, as a neighbour does.
+func give(t *testing.T, addr string, from, to int) {
+	t.Helper()
+	c, err := nntp.Dialer{Address: addr}.Connect(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if ok, err := c.ModeStream(); !ok {
+		t.Fatalf("no streaming: %v", err)
+	}
+	for i := from; i < to; i++ {
+		c.TakeThis(testID(i), fmt.Appendf(nil, "Path: outside.test.example!not-for-mail\r\nMessage-ID: %s\r\nNewsgroups: test.a\r\n"+
+			"From: a@b.example\r\nSubject: article %d\r\nDate: %s\r\n\r\n..dot\r\nbody %d \xe4\r\n%s\r\n.\r\n",
+			testID(i), i, article.FormatDate(time.Now()), i, strings.Repeat("x", i%900)))
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if code, text, err := c.Next(); err != nil || code != nntp.CodeTakethisOK {
+			t.Fatalf("TAKETHIS: %d %s, %v", code, text, err)
+		}
+	}
+}
+
+// count is how many articles a server has in test.a.
+func count(t *testing.T, addr string) int {
+	t.Helper()
+	c := reader(t, addr)
+	defer c.Close()
+	n, _, _, err := c.Group("test.a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int(n)
+}
+
+func reader(t *testing.T, addr string) *nntp.Client {
+	t.Helper()
+	c, err := nntp.Dialer{Address: addr}.Connect(context.Background())
+	if err == nil {
+		err = c.ModeReader()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// await waits until a server has that many articles: it is another program, so
+// there is nothing to wait on but its answers.
+func await(t *testing.T, what, addr string, want int) {
+	t.Helper()
+	deadline := time.Now().Add(60 * time.Second)
+	for got := -1; got < want; {
+		if got = count(t, addr); got >= want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has %d of %d articles", what, got, want)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+}
+
+// same checks that both servers hold articles from to to, each once, with equal
+// bodies, and that each server's name stands once in Path.
+func same(t *testing.T, a, b string, from, to int) {
+	t.Helper()
+	x, y := reader(t, a), reader(t, b)
+	defer x.Close()
+	defer y.Close()
+	for i := from; i < to; i++ {
+		one, err := x.Article(string(testID(i)), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		two, err := y.Article(string(testID(i)), 1<<20)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, body1, _ := strings.Cut(string(one), "\r\n\r\n")
+		_, body2, _ := strings.Cut(string(two), "\r\n\r\n")
+		if body1 != body2 {
+			t.Fatalf("%s: bodies differ:\n%q\n%q", testID(i), body1, body2)
+		}
+		for _, wire := range [][]byte{one, two} {
+			p, err := article.Parse(wire, article.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, host := range []string{ourHost, "inn.test.example"} {
+				if n := strings.Count(p.Get("Path"), host); n > 1 {
+					t.Errorf("%s went in a circle: %s", testID(i), p.Get("Path"))
+				}
+			}
+		}
+	}
+	for _, addr := range []string{a, b} {
+		if n := count(t, addr); n != to {
+			t.Errorf("%s has %d articles, want %d", addr, n, to)
+		}
+	}
+}
+
+// peerState is what "peer list" says of a peer.
+func peerState(t *testing.T, n *nodebox.Node, name string) (accepted, refused uint64) {
+	t.Helper()
+	out, err := n.Run("--json", "peer", "list")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []struct {
+		Name              string
+		Accepted, Refused uint64
+	}
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, p := range list {
+		if p.Name == name {
+			return p.Accepted, p.Refused
+		}
+	}
+	t.Fatalf("no peer %s in %s", name, out)
+	return 0, 0
+}
+
+// TestINNBothWays: innfeed feeds us, we feed innd, and nothing is echoed.
+func TestINNBothWays(t *testing.T) {
+	addr, err := nodebox.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	inn := newINN(t, innbox.Feed{Name: "litfass", Exclude: ourHost, Port: port(t, addr)})
+	n := newNode(t, nodebox.Options{Host: ourHost, Addr: addr, Links: []nodebox.Link{
+		{Name: "inn.test.example", Addr: inn.Addr, Send: "*"}, {Name: "outside.test.example", Send: "!*"},
+	}})
+	give(t, inn.Addr, 0, 300)
+	await(t, "litfass, fed by innfeed,", n.Addr, 300)
+	give(t, n.Addr, 300, 600)
+	await(t, "INN, fed by litfass,", inn.Addr, 600)
+	give(t, inn.Addr, 600, 610)
+	await(t, "litfass", n.Addr, 610)
+	same(t, inn.Addr, n.Addr, 0, 610)
+	if accepted, refused := peerState(t, n, "inn.test.example"); accepted != 300 || refused != 0 {
+		t.Errorf("INN took %d and refused %d, want the 300 that it did not bring itself, and 0", accepted, refused)
+	}
+}
+
+// TestINNDown: INN is away while articles come, and is fed when it is back.
+func TestINNDown(t *testing.T) {
+	inn := newINN(t)
+	n := newNode(t, nodebox.Options{Host: ourHost, Links: []nodebox.Link{
+		{Name: "inn.test.example", Addr: inn.Addr, Send: "*"}, {Name: "outside.test.example", Send: "!*"},
+	}})
+	give(t, n.Addr, 0, 100)
+	await(t, "INN", inn.Addr, 100)
+	inn.Stop()
+	give(t, n.Addr, 100, 400)
+	n.Kill()
+	if _, err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := inn.Start(); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "INN", inn.Addr, 400)
+	same(t, inn.Addr, n.Addr, 0, 400)
+}
+
+// TestInnxmit: a batch file and innxmit, which sends all CHECKs in one burst.
+func TestInnxmit(t *testing.T) {
+	inn := newINN(t, innbox.Feed{Name: "litfass", Exclude: ourHost, Batch: true})
+	n := newNode(t, nodebox.Options{Host: ourHost, Links: []nodebox.Link{
+		{Name: "inn.test.example", Send: "!*"},
+	}})
+	give(t, inn.Addr, 0, 500)
+	for round := range 2 { // the second time everything is known
+		if err := inn.Control("flush", "litfass"); err != nil {
+			t.Fatal(err)
+		}
+		batch := filepath.Join(inn.Dir, "spool/outgoing/litfass")
+		list := filepath.Join(inn.Dir, "spool/outgoing/list")
+		text, err := os.ReadFile(batch)
+		if err != nil && round == 0 {
+			t.Fatal(err)
+		}
+		if round == 0 {
+			if err := os.WriteFile(list+".kept", text, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		} else if text, err = os.ReadFile(list + ".kept"); err != nil {
+			t.Fatal(err)
+		}
+		if err := inn.WriteFile("spool/outgoing/list", text); err != nil {
+			t.Fatal(err)
+		}
+		out, err := inn.Command("innxmit", "-v", "-P", strconv.Itoa(port(t, n.Addr)), "127.0.0.1", list).CombinedOutput()
+		if err != nil {
+			t.Fatalf("innxmit: %v: %s", err, out)
+		}
+		t.Logf("innxmit: %s", out)
+		if got := count(t, n.Addr); got != 500 {
+			t.Fatalf("litfass has %d articles after innxmit, want 500", got)
+		}
+	}
+	same(t, inn.Addr, n.Addr, 0, 500)
+}
