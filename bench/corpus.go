@@ -67,6 +67,16 @@ func (c *corpus) pick(r *rand.Rand) string {
 	return c.group(0)
 }
 
+// subject is a piece of text in one line.
+func (c *corpus) subject(i int) []byte {
+	return bytes.Map(func(r rune) rune {
+		if r < ' ' {
+			return ' '
+		}
+		return r
+	}, c.words[i*37%100000:][:30])
+}
+
 // wire appends article i in wire form.
 func (c *corpus) wire(dst []byte, i int) []byte {
 	r := rand.New(rand.NewPCG(uint64(i), 7))
@@ -77,8 +87,8 @@ func (c *corpus) wire(dst []byte, i int) []byte {
 		}
 	}
 	dst = fmt.Appendf(dst, "Path: bench.invalid!not-for-mail\r\nFrom: Person %d <p%d@bench.invalid>\r\nNewsgroups: %s\r\n"+
-		"Subject: %s%.30s\r\nDate: %s\r\nMessage-ID: %s\r\n", i%997, i%997, groups,
-		map[bool]string{true: "Re: "}[i%10 < 7], bytes.ReplaceAll(c.words[i*37%100000:][:30], []byte("\r\n"), nil), c.date, c.id(i))
+		"Subject: %s%s\r\nDate: %s\r\nMessage-ID: %s\r\n", i%997, i%997, groups,
+		map[bool]string{true: "Re: "}[i%10 < 7], c.subject(i), c.date, c.id(i))
 	if i%10 < 7 {
 		dst = append(dst, "References:"...)
 		for k := range 1 + i%6 {

@@ -92,9 +92,13 @@ func (b *bench) kills(ctx context.Context) error {
 	}
 	defer n.Remove()
 	var acks ackLog
-	fill := newCorpus("fill", b.groups.groups)
-	if f, err := feed(n.addr(), fill.batch(0, base), feeding{conns: 2, window: 64, accepted: acks.add}); err != nil || f.broken != nil {
-		return fmt.Errorf("fill: %w, %w", err, f.broken)
+	before := newCorpus("fill", b.groups.groups)
+	f, err := feed(n.addr(), before.batch(0, base), feeding{conns: 2, window: 64, accepted: acks.add})
+	if err == nil {
+		err = f.all(base)
+	}
+	if err != nil {
+		return fmt.Errorf("fill: %w", err)
 	}
 	var starts times
 	missing := 0
@@ -102,7 +106,7 @@ func (b *bench) kills(ctx context.Context) error {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		before := len(acks.since(0))
+		had := len(acks.since(0))
 		l := newCorpus(fmt.Sprintf("kill%d", r), b.groups.groups).batch(0, 8000)
 		time.AfterFunc(time.Duration(50+rand.IntN(400))*time.Millisecond, func() { _ = n.Signal(syscall.SIGKILL) })
 		if _, err := feed(n.addr(), l, feeding{conns: 2, window: 64, accepted: acks.add}); err != nil {
@@ -114,7 +118,7 @@ func (b *bench) kills(ctx context.Context) error {
 			return err
 		}
 		starts = append(starts, took)
-		gone, err := lost(n.addr(), acks.since(before))
+		gone, err := lost(n.addr(), acks.since(had))
 		if err != nil {
 			return err
 		}
@@ -183,11 +187,11 @@ func (b *bench) power(ctx context.Context) error {
 			_ = im.down()
 		}
 	}()
-	n, err := b.start(nodebox.Options{Dir: im.mount, Host: "one.bench.example"})
+	n, err := b.start(nodebox.Options{Data: filepath.Join(im.mount, "data"), Host: "one.bench.example"})
 	if err != nil {
 		return err
 	}
-	defer func() { n.Kill() }()
+	defer func() { n.Kill(); n.Remove() }()
 	rounds := b.size(4, 20)
 	var acks ackLog
 	var starts times

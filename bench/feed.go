@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -37,7 +38,19 @@ type feeding struct {
 type fed struct {
 	accepted, refused, later int64
 	took                     time.Duration
-	broken                   error // the connection broke: expected when the server is killed
+	sample                   string // of a refusal
+	broken                   error  // the connection broke: expected when the server is killed
+}
+
+// all is an error if not every article was taken.
+func (f fed) all(want int) error {
+	if f.broken != nil {
+		return f.broken
+	}
+	if f.accepted != int64(want) {
+		return fmt.Errorf("took %d of %d, as in %q", f.accepted, want, f.sample)
+	}
+	return nil
 }
 
 func (f fed) rate() float64 { return float64(f.accepted) / f.took.Seconds() }
@@ -69,6 +82,7 @@ func feed(addr string, l *load, how feeding) (fed, error) {
 			sum.accepted += got.accepted
 			sum.refused += got.refused
 			sum.later += got.later
+			sum.sample = cmp.Or(got.sample, sum.sample)
 			if err != nil {
 				sum.broken = err
 			}
@@ -97,10 +111,13 @@ func feedOne(c *nntp.Client, l *load, next *atomic.Int64, how feeding) (got fed,
 				rerr = err
 				return
 			}
-			code, _, err := c.Next()
+			code, text, err := c.Next()
 			if err != nil {
 				rerr = err
 				return
+			}
+			if code >= 400 {
+				got.sample = fmt.Sprintf("%d %s", code, nntp.Printable(text))
 			}
 			switch code {
 			case 238:

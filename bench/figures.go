@@ -23,6 +23,18 @@ func (b *bench) sorts(storages ...string) []func() (server, error) {
 	return out
 }
 
+// fill feeds a server that shall have articles before it is measured.
+func fill(addr string, l *load) error {
+	f, err := feed(addr, l, feeding{conns: 2, window: 64})
+	if err == nil {
+		err = f.all(l.len())
+	}
+	if err != nil {
+		return fmt.Errorf("fill: %w", err)
+	}
+	return nil
+}
+
 // intake is TAKETHIS over 2 connections with window 64. Servers take turns, so
 // that a busy moment of the machine does not hit one alone; the best round counts.
 func (b *bench) intake(context.Context) error {
@@ -46,8 +58,11 @@ func (b *bench) intake(context.Context) error {
 		for i, s := range all {
 			before := cpu(s.Pid())
 			got, err := feed(s.addr(), l, feeding{conns: 2, window: 64})
-			if err != nil || got.broken != nil || got.accepted != int64(n) {
-				return fmt.Errorf("%s took %d of %d: %w, %w", s.name(), got.accepted, n, err, got.broken)
+			if err == nil {
+				err = got.all(n)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", s.name(), err)
 			}
 			used := float64((cpu(s.Pid()) - before).Microseconds()) / float64(n)
 			if rate[i] < got.rate() {
@@ -85,9 +100,9 @@ func (b *bench) check(context.Context) error {
 		c := newCorpus("chk", b.groups.groups)
 		c.small = true
 		for from := 0; from < n; from += 50000 {
-			if f, err := feed(s.addr(), c.batch(from, min(n, from+50000)), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
+			if err := fill(s.addr(), c.batch(from, min(n, from+50000))); err != nil {
 				s.Remove()
-				return fmt.Errorf("fill %s: %w, %w", s.name(), err, f.broken)
+				return fmt.Errorf("%s: %w", s.name(), err)
 			}
 		}
 		var r res
@@ -166,8 +181,8 @@ func (b *bench) read(context.Context) error {
 func (b *bench) readOne(s server) (reading, error) {
 	r := reading{map[string]time.Duration{}, map[string]float64{}}
 	n := b.size(20000, 25000)
-	if f, err := feed(s.addr(), newCorpus("rd", b.groups.groups).batch(0, n), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
-		return r, fmt.Errorf("fill: %w, %w", err, f.broken)
+	if err := fill(s.addr(), newCorpus("rd", b.groups.groups).batch(0, n)); err != nil {
+		return r, err
 	}
 	c, err := connectReader(s.addr())
 	if err != nil {
@@ -231,8 +246,8 @@ func (b *bench) readers(context.Context) error {
 }
 
 func (b *bench) readersOne(s server, n int) (float64, error) {
-	if f, err := feed(s.addr(), newCorpus("id", b.groups.groups).batch(0, 2000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
-		return 0, fmt.Errorf("fill: %w, %w", err, f.broken)
+	if err := fill(s.addr(), newCorpus("id", b.groups.groups).batch(0, 2000)); err != nil {
+		return 0, err
 	}
 	time.Sleep(time.Second)
 	before, _, _ := memory(s.Pid())
@@ -264,8 +279,8 @@ func (b *bench) idle(context.Context) error {
 		return err
 	}
 	defer n.Remove()
-	if f, err := feed(n.addr(), newCorpus("rest", b.groups.groups).batch(0, 20000), feeding{conns: 2, window: 64}); err != nil || f.broken != nil {
-		return fmt.Errorf("fill: %w, %w", err, f.broken)
+	if err := fill(n.addr(), newCorpus("rest", b.groups.groups).batch(0, 20000)); err != nil {
+		return err
 	}
 	time.Sleep(2 * time.Second)
 	_, hot, hotAnon := memory(n.Pid())
@@ -374,10 +389,13 @@ func (b *bench) burst(context.Context) error {
 	arrived := make(chan error, 1)
 	go func() { arrived <- awaitAll(c, l, time.Now().Add(2*time.Minute)) }()
 	f, err := feed(one.addr(), l, feeding{conns: 2, window: 64, accepted: func(article.ID) { last.Store(time.Now().UnixNano()) }})
-	if err != nil || f.broken != nil {
+	if err == nil {
+		err = f.all(l.len())
+	}
+	if err != nil {
 		c.Close()
 		<-arrived
-		return fmt.Errorf("feed: %w, %w", err, f.broken)
+		return err
 	}
 	if err := <-arrived; err != nil {
 		return err

@@ -49,7 +49,8 @@ type Link struct {
 
 // Options of a node. A zero field takes the default named there.
 type Options struct {
-	Dir    string // default: a temporary folder
+	Dir    string // of configuration and log; default: a temporary folder
+	Data   string // default: Dir/data
 	Host   string // path identity; default "node.test.example"
 	Addr   string // of the NNTP door; default: a free one
 	Groups []string
@@ -82,10 +83,13 @@ func New(bin string, o Options) (*Node, error) {
 	if o.Host == "" {
 		o.Host = "node.test.example"
 	}
+	if o.Data == "" {
+		o.Data = "data"
+	}
 	n := &Node{Host: o.Host, Addr: o.Addr, Dir: o.Dir, bin: bin}
 	var b strings.Builder
-	fmt.Fprintf(&b, "host = %q\ndata = \"data\"\n%s\n[nntp]\nlisten = [%q]\n[smtp]\nlisten = []\n[http]\nlisten = []\n[torrent]\nlisten = \"\"\n",
-		o.Host, o.More, o.Addr)
+	fmt.Fprintf(&b, "host = %q\ndata = %q\n%s\n[nntp]\nlisten = [%q]\n[smtp]\nlisten = []\n[http]\nlisten = []\n[torrent]\nlisten = \"\"\n",
+		o.Host, o.Data, o.More, o.Addr)
 	for _, l := range o.Links {
 		fmt.Fprintf(&b, "[[peer]]\nname = %q\naddress = %q\nsend = %q\nfrom = [\"127.0.0.0/8\"]\nold = true\n", l.Name, l.Addr, l.Send)
 	}
