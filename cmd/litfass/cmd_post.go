@@ -88,11 +88,8 @@ func (c *control) post(ctx context.Context, text io.Reader) (postJSON, error) {
 		return postJSON{}, fmt.Errorf("this is no article: %w; it begins with its header (From, Newsgroups, Subject), an empty line, then the text", err)
 	}
 	res, err := c.core.agent.Inject(ctx, article.NewDraft(a), agent.Origin{Door: "control"})
-	var refusal *agent.Refusal
-	if errors.As(err, &refusal) {
-		return postJSON{}, errors.New(refusal.Text)
-	} else if err != nil {
-		return postJSON{}, err
+	if err != nil {
+		return postJSON{}, plain(err)
 	}
 	done := postJSON{ID: string(res.ID), Waiting: res.Waiting, Places: map[string]uint64{}}
 	for _, p := range res.Entry.Places {

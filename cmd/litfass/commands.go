@@ -13,6 +13,11 @@ func commands() []command {
 		{name: "import", args: "[--group G] [--create-groups] FILE...", short: "take articles from archives", run: cmdImport,
 			long: "Reads mbox, maildir, MH and tradspool folders, rnews batches, .gz and .zst of these, and\n.tar.gz of single articles. Octets are kept; duplicates and refusals are counted and explained."},
 		{name: "export", args: "--group G [--since D] [--format F]", short: "write a group out: mbox, rnews or html", run: cmdExport},
+		{name: "waiting", short: "articles that wait for a decision", sub: waitingCommands()},
+		{name: "withdraw", args: "MESSAGE-ID", short: "remove one article from this node", run: cmdWithdraw},
+		{name: "spool", short: "look after the articles on disk", sub: spoolCommands()},
+		{name: "backup", args: "FILE", short: "write out what cannot be had again: accounts, keys, groups, queues", run: cmdBackup},
+		{name: "restore", args: "FILE", short: "put a backup into an empty data folder", run: cmdRestore},
 		{name: "config", short: "show or check the configuration", sub: configCommands()},
 		{name: "version", short: "print the version", run: cmdVersion},
 	}

@@ -195,26 +195,25 @@ func or(a, b string) string {
 
 // lineOf finds the line where a key stands; 1 if it cannot be told.
 func lineOf(text string, key toml.Key) int {
-	table, last := "", key[len(key)-1]
-	want := strings.Join(key[:len(key)-1], ".")
-	found := 1
+	table := ""
 	for i, line := range strings.Split(text, "\n") {
 		line = strings.TrimSpace(line)
+		full := ""
 		if strings.HasPrefix(line, "[") {
-			table, _, _ = strings.Cut(strings.Trim(line, "["), "]")
-			if table = strings.TrimSpace(table); table == key.String() {
-				return i + 1
+			table, _, _ = strings.Cut(strings.TrimLeft(line, "["), "]")
+			table = strings.TrimSpace(table)
+			full = table
+		} else if name, _, ok := strings.Cut(line, "="); ok {
+			full = strings.Trim(strings.TrimSpace(name), `"'`)
+			if table != "" {
+				full = table + "." + full
 			}
-			continue
 		}
-		name, _, ok := strings.Cut(line, "=")
-		name = strings.Trim(strings.TrimSpace(name), `"'`)
-		if ok && (table == want && name == last || table == "" && name == key.String()) {
-			found = i + 1
-			break
+		if full == key.String() {
+			return i + 1
 		}
 	}
-	return found
+	return 1
 }
 
 // check says what is wrong with the values, key by key, all at once.

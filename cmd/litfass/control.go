@@ -28,6 +28,8 @@ func newControl(k *core) *control {
 	c.articleActs()
 	c.userActs()
 	c.peerActs()
+	c.spoolActs()
+	c.waitingActs()
 	return c
 }
 
