@@ -23,7 +23,7 @@ func (s *server) startNNTP(context.Context) (*part, error) {
 	addrs, wait := s.serveOn("nntp", ls, func(l net.Listener) error { return door.Serve(ctx, l) })
 	s.metrics = append(s.metrics, func(w *metricWriter) {
 		w.gauge("litfass_nntp_connections", "NNTP connections open now", float64(door.Open()))
-		w.counter("litfass_nntp_connections_total", "NNTP connections taken", float64(door.Counts.Connections.Load()))
+		door.Counts.Each(func(name, help string, n uint64) { w.counter("litfass_"+name, help, float64(n)) })
 	})
 	return &part{name: "nntp", addrs: addrs, stop: func(stop context.Context) error {
 		err := door.Shutdown(stop)
