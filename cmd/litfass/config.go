@@ -23,6 +23,7 @@ type config struct {
 	NNTP    nntpSection    `toml:"nntp" doc:"newsreaders and peers"`
 	SMTP    smtpSection    `toml:"smtp" doc:"mail to groups and from them"`
 	HTTP    httpSection    `toml:"http" doc:"forum, feeds, tracker, /metrics, /healthz"`
+	Feeds   feedsSection   `toml:"feeds" doc:"RSS, Atom and JSON feeds that become articles"`
 	Torrent torrentSection `toml:"torrent" doc:"attachments as torrents"`
 	PKI     pkiSection     `toml:"pki" doc:"signatures and rights"`
 	Spool   spoolSection   `toml:"spool" doc:"where articles lie and how long"`

@@ -30,6 +30,7 @@ func newControl(k *core) *control {
 	c.peerActs()
 	c.spoolActs()
 	c.waitingActs()
+	c.feedActs()
 	return c
 }
 

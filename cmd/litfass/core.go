@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/feeds/syndicate"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/smtpd/courier"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
 )
@@ -37,6 +40,10 @@ type core struct {
 	// Set by a running node only.
 	followers   *agent.Followers
 	peerFigures func(*peerStatusJSON)
+
+	lazy    sync.Mutex // of what is opened when first asked for:
+	feeds   *syndicate.Poller
+	courier *courier.Courier
 }
 
 // logger is what commands and the node report to: warnings only, in commands.

@@ -16,6 +16,8 @@ func (s *server) mux() http.Handler {
 	m.HandleFunc("GET /healthz", s.near(s.healthz))
 	m.HandleFunc("GET /metrics", s.near(s.metricsPage))
 	s.webRooms(m)
+	s.feedRoutes(m)
+	s.mailRoutes(m)
 	return m
 }
 

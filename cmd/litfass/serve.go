@@ -99,8 +99,11 @@ func (s *server) start(ctx context.Context) error {
 		s.startControl,   // commands
 		s.startFollowers, // what happens because an article arrived
 		s.startPeers,     // articles to neighbours
+		s.startFeeds,     // articles from RSS and Atom
+		s.startCourier,   // articles to mail subscribers
 		s.startNNTP,      // newsreaders and peers
 
+		s.startSMTP, // mail to groups
 		s.startHTTP, // browsers, feeds, metrics
 	} {
 		p, err := begin(ctx)

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/smtpd"
+	"github.com/litfass/litfass/smtpd/courier"
+	"github.com/litfass/litfass/spool"
+)
+
+func (c config) mailDomain(host string) string {
+	if c.SMTP.Domain != "" {
+		return c.SMTP.Domain
+	}
+	return host
+}
+
+// mails makes the courier, which keeps subscriptions and the queue, once.
+func (k *core) mails() *courier.Courier {
+	k.lazy.Lock()
+	defer k.lazy.Unlock()
+	if k.courier != nil {
+		return k.courier
+	}
+	cfg := courier.Config{Domain: k.cfg.mailDomain(k.host), Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"),
+		Smarthost: k.cfg.SMTP.Smarthost, State: k.state, Spool: k.spool, Waiting: k.agent, Now: k.now, Log: k.log}
+	if k.followers != nil {
+		cfg.Settled = func() spool.Seq { return k.followers.Saved("courier") }
+	}
+	k.courier = courier.New(cfg)
+	return k.courier
+}
+
+// startCourier sends mail to subscribers and moderators.
+func (s *server) startCourier(context.Context) (*part, error) {
+	c := s.core.mails()
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := s.core.followers.Start(ctx, c, agent.AtEnd); err != nil {
+		cancel()
+		return nil, err
+	}
+	done := make(chan error, 1)
+	go func() { done <- c.Run(ctx) }()
+	s.metrics = append(s.metrics, func(w *metricWriter) {
+		n := c.Counts()
+		w.counter("litfass_mail_sent_total", "mails a server took", float64(n.Sent))
+		w.counter("litfass_mail_deferred_total", "mails put off", float64(n.Deferred))
+		w.counter("litfass_mail_bounced_total", "mails that came back", float64(n.Bounced))
+		w.gauge("litfass_mail_queue", "rows of the mail queue", float64(n.Queued))
+	})
+	return &part{name: "courier", stop: func(ctx context.Context) error {
+		cancel()
+		s.core.followers.Stop(c.Name())
+		select {
+		case err := <-done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}}, nil
+}
+
+// startSMTP opens the mail doors: for other servers, for members, and LMTP.
+func (s *server) startSMTP(context.Context) (*part, error) {
+	k := s.core
+	cfg := smtpd.Config{
+		Domain: k.cfg.mailDomain(k.host), Host: k.host, Anonymous: k.cfg.SMTP.Anonymous, Trusted: prefixes(k.cfg.SMTP.Trusted),
+		Front: prefixes(k.cfg.SMTP.Front), MaxMessage: int64(k.cfg.NNTP.MaxPost), Cutoff: time.Duration(k.cfg.Spool.Cutoff),
+		TempDir: k.dir.path, PostmasterFile: k.dir.join("postmaster.mbox"), Agent: k.agent, Accounts: k.members, Spool: k.spool,
+		HTMLText: content.TextOfHTML, Now: k.now, Log: s.log,
+	}
+	if k.cfg.SMTP.Smarthost != "" { // only who can send mail can ask for confirmation
+		cfg.State, cfg.Mailer, cfg.Orders = k.state, k.mails(), k.mails()
+	}
+	p := &part{name: "smtp"}
+	var stops []func(context.Context) error
+	open := func(door string, addrs []string, change func(*smtpd.Config)) error {
+		ls, err := listen(door, addrs)
+		if err != nil || len(ls) == 0 {
+			return err
+		}
+		own := cfg
+		change(&own)
+		srv := smtpd.New(own)
+		at, wait := s.serveOn(door, ls, func(l net.Listener) error { return srv.Serve(l) })
+		p.addrs = append(p.addrs, at...)
+		stops = append(stops, func(ctx context.Context) error {
+			err := srv.Shutdown(ctx)
+			wait()
+			return err
+		})
+		s.metrics = append(s.metrics, func(w *metricWriter) {
+			n := srv.Counts()
+			w.labelled("counter", "litfass_"+strings.ReplaceAll(door, ".", "_")+"_total", "mails by what became of them", "outcome", map[string]float64{
+				"accepted": float64(n.Accepted), "refused": float64(n.Refused), "deferred": float64(n.Deferred), "held": float64(n.Held)})
+		})
+		return nil
+	}
+	p.stop = func(ctx context.Context) error {
+		var first error
+		for _, stop := range stops {
+			if err := stop(ctx); err != nil && first == nil {
+				first = err
+			}
+		}
+		return first
+	}
+	for _, d := range []struct {
+		door   string
+		addrs  []string
+		change func(*smtpd.Config)
+	}{
+		{"smtp", k.cfg.SMTP.Listen, func(*smtpd.Config) {}},
+		{"smtp.submission", k.cfg.SMTP.Submission, func(c *smtpd.Config) { c.Submission = true }},
+		{"smtp.lmtp", k.cfg.SMTP.LMTP, func(c *smtpd.Config) { c.LMTP = true }},
+	} {
+		if err := open(d.door, d.addrs, d.change); err != nil {
+			_ = p.stop(context.Background())
+			return nil, err
+		}
+	}
+	if len(stops) == 0 {
+		return nil, nil
+	}
+	return p, nil
+}
+
+// mailRoutes adds the link in each mail that ends a subscription.
+func (s *server) mailRoutes(mux *http.ServeMux) { s.core.mails().Register(mux) }
