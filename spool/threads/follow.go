@@ -93,11 +93,11 @@ func splitCursor(b []byte) (ver, id string, at spool.Seq) {
 // Name names the follower.
 func (x *Index) Name() string { return "threads" }
 
-// Done is the Seq up to which the index has read the log.
+// Done is the Seq up to which the index is written down.
 func (x *Index) Done() spool.Seq {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	return x.last()
+	return x.done
 }
 
 func (x *Index) last() spool.Seq {
@@ -124,7 +124,7 @@ func (x *Index) Follow(ctx context.Context, e spool.Entry) error {
 		return nil
 	}
 	x.pend = append(x.pend, e)
-	if len(x.pend) >= maxBatch {
+	if len(x.pend) >= maxBatch || e.Seq >= x.spool.Last() { // many in a row, or nothing more to wait for
 		return x.flush()
 	}
 	return nil

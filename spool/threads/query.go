@@ -498,4 +498,8 @@ func (x *Index) Size(g article.Group, max int) (n int, err error) {
 }
 
 // Mark changes whenever a list of the group may have changed.
-func (x *Index) Mark() uint64 { return uint64(x.Done()) }
+func (x *Index) Mark() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return uint64(x.last())
+}
