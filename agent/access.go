@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/wildmat"
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
 )
@@ -36,6 +37,8 @@ type Access struct {
 	o       Origin
 	local   bool // the operator at the machine
 	account *members.Account
+	read    func(string) bool // what the account may read, and post to
+	post    func(string) bool
 	anon    string // what the anonymous setting of the door allows
 	peer    *Peer
 }
@@ -57,6 +60,7 @@ func (a *Agent) Access(ctx context.Context, o Origin) (*Access, error) {
 			return nil, &Refusal{Reason: Denied, Code: "banned", Text: "this account is barred; ask the operator of this node"}
 		}
 		acc.account = &m
+		acc.read, acc.post = pattern(m.Read), pattern(m.Post)
 	}
 	if o.Trusted || acc.account != nil {
 		acc.anon = a.Policy.Anonymous[o.Door]
@@ -67,6 +71,18 @@ func (a *Agent) Access(ctx context.Context, o Origin) (*Access, error) {
 		}
 	}
 	return acc, nil
+}
+
+// pattern reads the wildmat of an account once; one that cannot be read holds nothing.
+func pattern(text string) func(string) bool {
+	if text == "" || text == "*" {
+		return func(string) bool { return true }
+	}
+	w, err := wildmat.Parse(text)
+	if err != nil {
+		return func(string) bool { return false }
+	}
+	return w.Match
 }
 
 // May says whether o may do act in group (Admin, and Feed with group "": at
@@ -94,11 +110,7 @@ func (c *Access) May(ctx context.Context, act Act, group article.Group) error {
 	case act == Moderate || act == Create:
 		return c.mayOrder(ctx, act, group)
 	case c.account != nil:
-		pattern := c.account.Read
-		if act == Post {
-			pattern = c.account.Post
-		}
-		if members.Match(pattern, string(group)) {
+		if act == Post && c.post(string(group)) || act == Read && c.read(string(group)) {
 			return nil
 		}
 		return &Refusal{Reason: Denied, Code: "no-" + act.String(), Text: fmt.Sprintf("your account may not %s in %s", act, group)}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // Errors of this package.
@@ -38,7 +39,7 @@ func Open(path string) (*DB, error) {
 		Timeout: lockWait, FreelistType: bbolt.FreelistMapType, PageSize: 4096,
 	})
 	switch {
-	case errors.Is(err, bbolt.ErrTimeout):
+	case errors.Is(err, berrors.ErrTimeout):
 		return nil, fmt.Errorf("open %s: %w", path, ErrLocked)
 	case errors.Is(err, os.ErrPermission):
 		return nil, fmt.Errorf("open %s: %w: run as the user that owns the data folder", path, err)
@@ -163,7 +164,7 @@ func (t *Tx) Next(bucket string) (uint64, error) {
 // Drop removes a bucket with all that is in it.
 func (t *Tx) Drop(bucket string) error {
 	err := t.tx.DeleteBucket([]byte(bucket))
-	if errors.Is(err, bbolt.ErrBucketNotFound) {
+	if errors.Is(err, berrors.ErrBucketNotFound) {
 		return nil
 	}
 	return err
