@@ -41,7 +41,7 @@ func (s *Spool) expired(g *group, arrived, expires time.Time) bool {
 
 // used returns the octets on disk.
 func (s *Spool) used() int64 {
-	n := s.indexSize.Load() + s.metaSize.Load() + s.idsSize.Load()
+	n := s.indexSize.Load() + s.metaSize.Load() + s.idsSize.Load() + int64(2*s.live.bytes)
 	for _, g := range s.segs {
 		n += g.size + tabHeader + int64(g.count)*tabEntryLn
 	}

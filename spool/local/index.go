@@ -124,7 +124,9 @@ func catch(err *error) {
 
 func (s *Spool) openBolt() error {
 	// A second process cannot come here: it lacks our own lock.
-	db, err := bolt.Open(s.indexPath(), 0o640, &bolt.Options{Timeout: 3 * time.Second, NoFreelistSync: true, FreelistType: bolt.FreelistMapType, NoSync: s.cfg.noSync})
+	// The freelist is synced: without, bbolt walks the whole file at the start, in
+	// a goroutine of its own, whose panic over a damaged page nobody can catch.
+	db, err := bolt.Open(s.indexPath(), 0o640, &bolt.Options{Timeout: 3 * time.Second, FreelistType: bolt.FreelistMapType, NoSync: s.cfg.noSync})
 	if err != nil {
 		return err
 	}
@@ -133,6 +135,9 @@ func (s *Spool) openBolt() error {
 		st, err := os.Stat(s.indexPath())
 		if err == nil && st.Size() < tx.Size() {
 			err = errors.New("it is cut off")
+		}
+		if err == nil {
+			s.indexSize.Store(st.Size())
 		}
 		return err
 	})

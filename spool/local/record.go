@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"slices"
 	"time"
 
@@ -267,7 +268,12 @@ func (d *decoder) groups() []article.Group {
 func (d *decoder) overview() (o article.Overview) {
 	o.Subject, o.From, o.Date = d.string(), d.string(), d.string()
 	o.ID, o.References, o.Newsgroups = article.ID(d.string()), d.string(), d.string()
-	o.Bytes, o.Lines, o.Has = int(d.uint()), int(d.uint()), article.Has(d.uint())
+	o.Bytes, o.Lines = int(d.uint()), int(d.uint())
+	has := d.uint()
+	if o.Bytes < 0 || o.Lines < 0 || has > math.MaxUint32 {
+		d.fail()
+	}
+	o.Has = article.Has(has)
 	return o
 }
 

@@ -195,6 +195,9 @@ func (s *Spool) open() error {
 	if err != nil {
 		return err
 	}
+	if err := s.measure(); err != nil {
+		return err
+	}
 	return s.openIndex(acts)
 }
 
@@ -222,6 +225,28 @@ func (s *Spool) openLog() ([]metaRec, error) {
 		}
 	}
 	return acts, nil
+}
+
+// measure finds out how large the small files are.
+func (s *Spool) measure() error {
+	s.metaSize.Store(s.meta.size)
+	nums, err := s.idFiles()
+	if err != nil {
+		return err
+	}
+	for _, n := range nums {
+		f, err := s.fs.Open((&segment{num: n, dir: s.cfg.Dir}).side("ids"), false)
+		if err != nil {
+			return err
+		}
+		size, err := f.Size()
+		f.Close()
+		if err != nil {
+			return err
+		}
+		s.idsSize.Add(size)
+	}
+	return nil
 }
 
 func newID() string {
