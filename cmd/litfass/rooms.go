@@ -213,4 +213,4 @@ func fillFigures(p *peerStatusJSON, stats []peer.Stats) {
 }
 
 // webRooms adds the paths of the rooms to the mux.
-func (s *server) webRooms(*http.ServeMux) {}
+func (s *server) webRooms(m *http.ServeMux) { s.forumPages(m) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -61,6 +62,7 @@ type server struct {
 	parts   []*part // started, in order
 	ready   bool
 	metrics []func(w *metricWriter)
+	forum   http.Handler // nil: no browser door
 	reloads []func(cfg config) error
 	broken  chan error // a part that stopped working
 }
@@ -103,8 +105,9 @@ func (s *server) start(ctx context.Context) error {
 		s.startCourier,   // articles to mail subscribers
 		s.startNNTP,      // newsreaders and peers
 
-		s.startSMTP, // mail to groups
-		s.startHTTP, // browsers, feeds, metrics
+		s.startSMTP,  // mail to groups
+		s.startForum, // threads for the browser
+		s.startHTTP,  // browsers, feeds, metrics
 	} {
 		p, err := begin(ctx)
 		if err != nil {

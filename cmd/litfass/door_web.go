@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/spool/threads"
+	"github.com/litfass/litfass/webforum"
+)
+
+// startForum prepares the browser door and what it stands on: the thread index in
+// cache.db, a follower. The pages are served by the HTTP part.
+func (s *server) startForum(context.Context) (*part, error) {
+	k := s.core
+	if len(k.cfg.HTTP.Listen) == 0 {
+		return nil, nil
+	}
+	cache, _, err := state.OpenCache(k.dir.join("cache.db"))
+	if err != nil {
+		return nil, err
+	}
+	index, err := threads.Open(cache, k.spool)
+	if err != nil {
+		return nil, errors.Join(err, cache.Close())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	if err := k.followers.Start(ctx, index, agent.AtBeginning); err != nil {
+		cancel()
+		return nil, errors.Join(err, cache.Close())
+	}
+	f := &webforum.Forum{
+		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
+		Accounts: forumAccounts{k.members}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
+		Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log,
+	}
+	h, err := f.Handler()
+	if err != nil {
+		cancel()
+		k.followers.Stop(index.Name())
+		return nil, errors.Join(err, cache.Close())
+	}
+	s.forum = h
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		if err := f.Run(ctx); err != nil {
+			s.log.Error("forum: live pages stand still", "error", err)
+		}
+	}()
+	return &part{name: "forum", stop: func(context.Context) error {
+		cancel()
+		<-over
+		k.followers.Stop(index.Name())
+		return errors.Join(index.Flush(), cache.Close())
+	}}, nil
+}
+
+// forumPages adds the forum to the mux: every path that no other room has.
+func (s *server) forumPages(m *http.ServeMux) {
+	if s.forum != nil {
+		m.Handle("/", s.forum)
+	}
+}
+
+// forumAgent is the agent as the forum asks it.
+type forumAgent struct{ *agent.Agent }
+
+func (a forumAgent) Readable(ctx context.Context, o agent.Origin) (func(article.Group) bool, error) {
+	acc, err := a.Access(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return func(g article.Group) bool { return acc.May(ctx, agent.Read, g) == nil }, nil
+}
+
+func (a forumAgent) Postable(ctx context.Context, o agent.Origin, g spool.GroupInfo) error {
+	acc, err := a.Access(ctx, o)
+	if err != nil {
+		return err
+	}
+	return acc.MayPost(ctx, g)
+}
+
+// forumAccounts are the members as the forum asks them.
+type forumAccounts struct{ *members.Book }
+
+func (b forumAccounts) Login(ctx context.Context, name, password string, from netip.Addr) (webforum.Account, error) {
+	a, err := b.Book.Login(ctx, name, password, from)
+	return webAccount(a), err
+}
+
+func (b forumAccounts) Get(ctx context.Context, name string) (webforum.Account, error) {
+	a, err := b.Book.Get(ctx, name)
+	if err == nil && a.Banned(b.Now()) {
+		err = members.ErrBanned
+	}
+	return webAccount(a), err
+}
+
+func webAccount(a members.Account) webforum.Account {
+	return webforum.Account{Name: a.Name, Email: a.Email, Admin: a.Admin}
+}
+
+func (b forumAccounts) Empty(ctx context.Context) (bool, error) {
+	all, err := b.List(ctx)
+	return len(all) == 0, err
+}
+
+func (b forumAccounts) First(ctx context.Context, name, email, password string) (string, error) {
+	if empty, err := b.Empty(ctx); err != nil || !empty {
+		return "", errors.Join(err, members.ErrExists)
+	}
+	return "", b.Add(ctx, members.Account{Name: name, Email: email, Admin: true}, password)
+}
+
+func (b forumAccounts) Read(ctx context.Context, account string, g article.Group) (string, error) {
+	r, err := b.ReadIn(ctx, account, string(g))
+	return r.String(), err
+}
+
+func (b forumAccounts) SetRead(ctx context.Context, account string, g article.Group, ranges string) error {
+	r, err := members.ParseRanges(ranges)
+	if err != nil {
+		return fmt.Errorf("read marks of %s: %w", g, err)
+	}
+	return b.Book.SetRead(ctx, account, string(g), r)
+}

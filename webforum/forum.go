@@ -1,0 +1,243 @@
+package webforum
+
+import (
+	"context"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/spool/threads"
+)
+
+// Spool is what the forum asks of a spool.
+type Spool interface {
+	spool.Reader
+	Wait(ctx context.Context, after spool.Seq) error
+	SpoolID() string
+}
+
+// Agent puts articles in, and says who may read.
+type Agent interface {
+	Inject(ctx context.Context, d *article.Draft, o agent.Origin) (agent.Result, error)
+	// Readable returns what o may read; it is asked once a request.
+	Readable(ctx context.Context, o agent.Origin) (func(article.Group) bool, error)
+	// Postable returns nil if o may post to g, else a *agent.Refusal.
+	Postable(ctx context.Context, o agent.Origin, g spool.GroupInfo) error
+}
+
+// Account is what the forum shows of a member.
+type Account struct {
+	Name, Email string
+	Identity    string // its key identity, or ""
+	Admin       bool
+}
+
+// Accounts checks passwords and keeps what a member has read.
+type Accounts interface {
+	Login(ctx context.Context, name, password string, from netip.Addr) (Account, error) // errors may be shown
+	Get(ctx context.Context, name string) (Account, error)
+	// First makes the first account, an administrator; any later call is an error.
+	First(ctx context.Context, name, email, password string) (words string, err error)
+	Empty(ctx context.Context) (bool, error)
+	// Read and SetRead are the ranges of numbers that an account has read in a
+	// group, as newsreaders write them ("1-5,8").
+	Read(ctx context.Context, account string, g article.Group) (string, error)
+	SetRead(ctx context.Context, account string, g article.Group, ranges string) error
+}
+
+// Trust is what an article's signature is worth now, in words.
+type Trust struct {
+	Result   string // verified, unknown-key, disputed, no-right, invalid, none (pki.md §2.7); gate for a good signature of a node
+	Name     string // of the person or node, as this node knows it
+	Identity string // 52 characters, or ""
+}
+
+// Searcher finds articles.
+type Searcher interface {
+	Search(ctx context.Context, query string, from, n int) (ids []article.ID, total int, err error)
+}
+
+// FileState is where a detached attachment is.
+type FileState struct {
+	Here  bool // whole, on this node
+	Nodes int  // others that are known to have it; -1: not asked
+}
+
+// Forum is the browser door. Fields are set once, before Handler is called; those
+// that may be nil say so.
+type Forum struct {
+	Host     string // path identity of this node
+	URL      string // as readers see it, without a slash at the end
+	Spool    Spool
+	Threads  *threads.Index
+	Agent    Agent
+	Accounts Accounts                                 // nil: nobody can log in
+	State    *state.DB                                // sessions and drafts; nil: none are kept
+	Search   Searcher                                 // nil: the page says so
+	Trust    func(context.Context, spool.Entry) Trust // nil: no word is said
+	Files    func(infohash string) FileState          // nil: addresses are given all the same
+
+	Anonymous string         // none, read, post: what guests may do
+	Trusted   []netip.Prefix // guests from here need no captcha
+	Proxies   []netip.Prefix // whose X-Forwarded-For counts
+	MaxPost   int64          // octets of a post with its files; 0: 64 MiB
+	Temp      string         // folder of uploads under way; "": the system's
+	Secret    []byte         // at least 16 octets: for captchas; nil: made anew at each start
+	Zone      *time.Location // in which times are shown; nil: local
+	Now       func() time.Time
+	Log       *slog.Logger // nil: silent
+	SetupCode string       // lets a stranger make the first account; "": from loopback only
+
+	pages   map[string]*template.Template
+	texts   map[string]*texts
+	static  map[string]asset
+	css, js string
+	groups  groupCache
+	limits  limiter
+	captcha captchas
+	live    hub
+	cross   *http.CrossOriginProtection
+	secure  bool
+}
+
+// Handler returns the forum's pages, below "/". Run must run beside it.
+func (f *Forum) Handler() (http.Handler, error) {
+	if err := f.prepare(); err != nil {
+		return nil, fmt.Errorf("prepare the forum: %w", err)
+	}
+	m := http.NewServeMux()
+	for pattern, h := range map[string]handler{
+		"GET /{$}":                f.frontPage,
+		"GET /g/{group}":          f.groupPage,
+		"GET /g/{group}/t/{root}": f.threadPage,
+		"POST /g/{group}/read":    f.markGroup,
+		"GET /g/{group}/post":     f.postForm,
+		"POST /g/{group}/post":    f.postForm,
+		"GET /m/{id}":             f.messagePage,
+		"GET /m/{id}/raw":         f.raw,
+		"GET /m/{id}/a/{n}":       f.part,
+		"GET /m/{id}/reply":       f.replyForm,
+		"POST /m/{id}/reply":      f.replyForm,
+		"GET /m/{id}/delete":      f.deleteForm,
+		"POST /m/{id}/delete":     f.deleteForm,
+		"GET /m/{id}/edit":        f.editForm,
+		"POST /m/{id}/edit":       f.editForm,
+		"GET /search":             f.searchPage,
+		"GET /u/{identity}/{$}":   f.personPage,
+		"GET /login":              f.loginForm,
+		"POST /login":             f.loginForm,
+		"POST /logout":            f.logout,
+		"GET /settings":           f.settings,
+		"POST /settings":          f.settings,
+		"GET /start":              f.startPage,
+		"POST /start":             f.startPage,
+		"GET /help":               f.helpPage,
+		"/":                       f.noPage,
+	} {
+		m.Handle(pattern, f.serve(h))
+	}
+	m.HandleFunc("GET /-/{file}", f.asset)
+	m.HandleFunc("GET /events", f.events)
+	m.HandleFunc("GET /robots.txt", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, "User-agent: *\nDisallow: /search\nDisallow: /*/raw\nDisallow: /*/reply\nDisallow: /*/post\n")
+	})
+	return f.protect(m), nil
+}
+
+func (f *Forum) prepare() (err error) {
+	if f.Now == nil {
+		f.Now = time.Now
+	}
+	if f.Log == nil {
+		f.Log = slog.New(slog.DiscardHandler)
+	}
+	if f.Zone == nil {
+		f.Zone = time.Local
+	}
+	if f.MaxPost == 0 {
+		f.MaxPost = 64 << 20
+	}
+	f.live.done = make(chan struct{})
+	f.secure = strings.HasPrefix(f.URL, "https://")
+	f.cross = http.NewCrossOriginProtection()
+	if u, err := url.Parse(f.URL); err == nil && u.Host != "" { // a proxy may have changed Host
+		if err := f.cross.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
+			return err
+		}
+	}
+	if err := f.captcha.prepare(f.Secret); err != nil {
+		return err
+	}
+	if f.texts, err = loadTexts(); err != nil {
+		return err
+	}
+	if err := f.loadAssets(); err != nil {
+		return err
+	}
+	f.pages, err = loadPages()
+	return err
+}
+
+// protect puts the safety of every answer in front of the pages.
+func (f *Forum) protect(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		if err := f.cross.Check(r); err != nil {
+			http.Error(w, "403: this form was sent from another site. Open the page here and send it again.", http.StatusForbidden)
+			return
+		}
+		if !f.limits.allow(f.address(r), r.Method, f.Now()) {
+			h.Set("Retry-After", "10")
+			http.Error(w, "429: too many requests from your network; wait a few seconds.", http.StatusTooManyRequests)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// address is the client's address: that of the connection, or, where that is one
+// of Proxies, the last one in X-Forwarded-For that is none.
+func (f *Forum) address(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	at := ap.Addr().Unmap()
+	if !contains(f.Proxies, at) {
+		return at
+	}
+	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
+	for i := len(hops) - 1; i >= 0; i-- {
+		a, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
+		if err != nil {
+			break
+		}
+		if at = a.Unmap(); !contains(f.Proxies, at) {
+			break
+		}
+	}
+	return at
+}
+
+func contains(list []netip.Prefix, a netip.Addr) bool {
+	for _, p := range list {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}

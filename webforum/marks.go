@@ -1,0 +1,222 @@
+package webforum
+
+import (
+	"bytes"
+	"compress/flate"
+	"encoding/base64"
+	"io"
+	"slices"
+	"sort"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/article"
+)
+
+// ranges are the numbers of a group that were read, as a .newsrc writes them:
+// sorted, apart from each other.
+type ranges [][2]uint64
+
+func parseRanges(s string) ranges {
+	var out ranges
+	for part := range strings.SplitSeq(s, ",") {
+		a, b, two := strings.Cut(part, "-")
+		lo, err := strconv.ParseUint(strings.TrimSpace(a), 10, 64)
+		if err != nil {
+			continue
+		}
+		hi := lo
+		if two {
+			if hi, err = strconv.ParseUint(strings.TrimSpace(b), 10, 64); err != nil || hi < lo {
+				continue
+			}
+		}
+		out = out.add(lo, hi)
+		if len(out) > 2000 {
+			break
+		}
+	}
+	return out
+}
+
+func (r ranges) String() string {
+	var out []byte
+	for i, x := range r {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = strconv.AppendUint(out, x[0], 10)
+		if x[1] > x[0] {
+			out = strconv.AppendUint(append(out, '-'), x[1], 10)
+		}
+	}
+	return string(out)
+}
+
+func (r ranges) has(n uint64) bool {
+	i := sort.Search(len(r), func(i int) bool { return r[i][1] >= n })
+	return i < len(r) && r[i][0] <= n
+}
+
+func (r ranges) add(lo, hi uint64) ranges {
+	i := sort.Search(len(r), func(i int) bool { return r[i][1]+1 >= lo })
+	j := i
+	for j < len(r) && r[j][0] <= hi+1 {
+		lo, hi = min(lo, r[j][0]), max(hi, r[j][1])
+		j++
+	}
+	return slices.Replace(r, i, j, [2]uint64{lo, hi})
+}
+
+// unread counts the numbers between lo and hi that are not among r.
+func (r ranges) unread(lo, hi uint64) uint64 {
+	if lo == 0 {
+		lo = 1
+	}
+	if hi < lo {
+		return 0
+	}
+	n := hi - lo + 1
+	for _, x := range r {
+		a, b := max(x[0], lo), min(x[1], hi)
+		if a <= b {
+			n -= b - a + 1
+		}
+	}
+	return n
+}
+
+// marks are what a visitor has read. A member's lie with the account, the same
+// that newsreaders use; a guest's in a compressed cookie, newest groups first.
+type marks struct {
+	v       *visitor
+	raw     string // of the cookie
+	guest   []guestMark
+	loaded  map[article.Group]ranges
+	changed bool
+}
+
+type guestMark struct {
+	group article.Group
+	read  ranges
+}
+
+const maxCookie = 3600 // octets; browsers take 4,096 with the name
+
+func newMarks(v *visitor) *marks {
+	m := &marks{v: v, loaded: map[article.Group]ranges{}}
+	if v.account != nil {
+		return m
+	}
+	c, err := v.r.Cookie(readCookie)
+	if err != nil || len(c.Value) > 4096 {
+		return m
+	}
+	m.raw = c.Value
+	b, err := base64.RawURLEncoding.DecodeString(c.Value)
+	if err != nil {
+		return m
+	}
+	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), 64<<10))
+	if err != nil {
+		return m
+	}
+	for line := range strings.SplitSeq(string(text), "\n") {
+		name, list, _ := strings.Cut(line, ":")
+		if g, err := article.ParseGroup(name); err == nil && len(m.guest) < 500 {
+			m.guest = append(m.guest, guestMark{g, parseRanges(list)})
+		}
+	}
+	return m
+}
+
+// known says whether the visitor was in the group before: of the others, nothing is
+// called unread.
+func (m *marks) known(g article.Group) bool { return len(m.of(g)) > 0 }
+
+func (m *marks) of(g article.Group) ranges {
+	if r, ok := m.loaded[g]; ok {
+		return r
+	}
+	var r ranges
+	if m.v.account != nil {
+		s, err := m.v.Accounts.Read(m.v.ctx, m.v.account.Name, g)
+		if err != nil {
+			m.v.Log.Warn("forum: read marks", "error", err)
+		}
+		r = parseRanges(s)
+	} else {
+		for _, x := range m.guest {
+			if x.group == g {
+				r = x.read
+			}
+		}
+	}
+	m.loaded[g] = r
+	return r
+}
+
+// set keeps what was read in a group. A guest's marks are written by save.
+func (m *marks) set(g article.Group, r ranges) {
+	m.loaded[g] = r
+	if m.v.account != nil {
+		if err := m.v.Accounts.SetRead(m.v.ctx, m.v.account.Name, g, r.String()); err != nil {
+			m.v.Log.Warn("forum: keep read marks", "error", err)
+		}
+		return
+	}
+	m.guest = slices.DeleteFunc(m.guest, func(x guestMark) bool { return x.group == g })
+	m.guest = append([]guestMark{{g, r}}, m.guest...)
+	m.changed = true
+}
+
+// read marks numbers of a group; it returns whether that is news.
+func (m *marks) read(g article.Group, numbers ...uint64) bool {
+	r, news := slices.Clone(m.of(g)), false
+	for _, n := range numbers {
+		if n > 0 && !r.has(n) {
+			r, news = r.add(n, n), true
+		}
+	}
+	if news {
+		m.set(g, r)
+	}
+	return news
+}
+
+// save writes a guest's cookie. If all does not fit, single numbers give way first
+// to what lies below them, then groups that were not seen for long.
+func (m *marks) save() {
+	if !m.changed || m.v.account != nil {
+		return
+	}
+	keep := slices.Clone(m.guest)
+	for len(keep) > 0 {
+		var text strings.Builder
+		for _, x := range keep {
+			text.WriteString(string(x.group) + ":" + x.read.String() + "\n")
+		}
+		var z bytes.Buffer
+		w, err := flate.NewWriter(&z, 9)
+		if err != nil {
+			return
+		}
+		if _, err := io.WriteString(w, text.String()); err != nil || w.Close() != nil {
+			return
+		}
+		if s := base64.RawURLEncoding.EncodeToString(z.Bytes()); len(s) <= maxCookie {
+			m.v.setCookie(readCookie, s, 365*24*time.Hour)
+			m.changed = false
+			return
+		}
+		long := slices.IndexFunc(keep, func(x guestMark) bool { return len(x.read) > 20 })
+		if long < 0 {
+			keep = keep[:len(keep)-1]
+			continue
+		}
+		r := keep[long].read
+		keep[long].read = ranges{{r[0][0], r[len(r)-20][1]}}
+		keep[long].read = append(keep[long].read, r[len(r)-19:]...)
+	}
+}

@@ -1,0 +1,327 @@
+package webforum
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+
+	"github.com/litfass/litfass/agent"
+)
+
+//go:embed templates
+var templateFiles embed.FS
+
+//go:embed static
+var staticFiles embed.FS
+
+type asset struct {
+	typ        string
+	body, gzip []byte
+}
+
+// pageError is an error that has a page of its own.
+type pageError struct {
+	status int
+	key    string
+	text   string
+}
+
+func (e *pageError) Error() string { return fmt.Sprintf("%d: %s%s", e.status, e.key, e.text) }
+
+func errPage(status int, key string) error { return &pageError{status: status, key: key} }
+
+// page is what a handler returns: the name of a template and what it shows.
+type page struct {
+	*visitor
+	Name    string // of the template
+	Title   string
+	Status  int // 0: 200
+	Group   string
+	Crumbs  []crumb
+	Data    any
+	Live    string // what the page wants to hear of: "g=GROUP" or "t=ROOT"
+	NoIndex bool
+	Notice  string
+}
+
+type crumb struct{ Text, Href string }
+
+// handler makes a page; nil means that the answer was written already.
+type handler func(v *visitor) (*page, error)
+
+func (f *Forum) serve(h handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v, err := f.visitor(w, r)
+		if err != nil {
+			f.Log.Error("forum: visitor", "error", err)
+			w.Header().Set("Retry-After", "30")
+			http.Error(w, "503: this node cannot answer now; try again in half a minute.", http.StatusServiceUnavailable)
+			return
+		}
+		p, err := h(v)
+		if err != nil {
+			p = v.errorPage(err)
+		}
+		if p != nil {
+			v.render(p)
+		}
+	})
+}
+
+// errorPage says what went wrong in the visitor's words; the log has the rest.
+func (v *visitor) errorPage(err error) *page {
+	status, text := http.StatusServiceUnavailable, v.tx.T("error.busy")
+	var pe *pageError
+	var ref *agent.Refusal
+	switch {
+	case errors.As(err, &pe):
+		status, text = pe.status, pe.text
+		if pe.key != "" {
+			text = v.tx.T(pe.key)
+		}
+	case errors.As(err, &ref):
+		status, text = statusOf(ref), v.refusal(ref)
+	case v.ctx.Err() != nil: // the visitor is gone
+	default:
+		v.Log.Error("forum", "path", v.r.URL.Path, "error", err)
+	}
+	if status == http.StatusServiceUnavailable {
+		v.w.Header().Set("Retry-After", "30")
+	}
+	return &page{visitor: v, Name: "error", Title: v.tx.T("error.title"), Status: status, Data: text, NoIndex: true}
+}
+
+// statusOf translates a refusal; refusal puts it in words.
+func statusOf(r *agent.Refusal) int {
+	switch r.Reason {
+	case agent.Duplicate:
+		return http.StatusConflict
+	case agent.Malformed:
+		return http.StatusUnprocessableEntity
+	case agent.Unwanted, agent.Unproven, agent.Denied:
+		return http.StatusForbidden
+	case agent.Login:
+		return http.StatusUnauthorized
+	case agent.TooLarge:
+		return http.StatusRequestEntityTooLarge
+	case agent.Absent:
+		return http.StatusNotFound
+	}
+	return http.StatusServiceUnavailable
+}
+
+func (v *visitor) refusal(r *agent.Refusal) string {
+	if v.tx.has("refusal." + r.Code) {
+		return v.tx.T("refusal." + r.Code)
+	}
+	switch r.Reason {
+	case agent.Login:
+		return v.tx.T("refusal.login")
+	case agent.TooLarge:
+		return v.tx.T("refusal.large") + " " + r.Text
+	case agent.Busy:
+		return v.tx.T("error.busy")
+	}
+	return v.tx.T("refusal.other") + " " + r.Text
+}
+
+// buffers keeps page buffers between requests.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+var zippers = sync.Pool{New: func() any {
+	z, _ := gzip.NewWriterLevel(nil, 5)
+	return z
+}}
+
+func (v *visitor) render(p *page) {
+	if p.Status == 0 {
+		p.Status = http.StatusOK
+	}
+	buf := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(buf)
+	buf.Reset()
+	t := v.pages[p.Name]
+	if t == nil {
+		v.Log.Error("forum: no template", "name", p.Name)
+		http.Error(v.w, "500", http.StatusInternalServerError)
+		return
+	}
+	if err := t.Execute(buf, p); err != nil {
+		v.Log.Error("forum: template", "name", p.Name, "error", err)
+		http.Error(v.w, "500: this page cannot be shown; the operator finds the reason in the log.", http.StatusInternalServerError)
+		return
+	}
+	h := v.w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", v.tx.lang)
+	h.Add("Vary", "Accept-Encoding, Accept-Language, Cookie")
+	if h.Get("Cache-Control") == "" {
+		h.Set("Cache-Control", "private, no-cache")
+	}
+	if p.NoIndex || v.r.URL.RawQuery != "" {
+		h.Set("X-Robots-Tag", "noindex")
+	}
+	v.write(p.Status, buf.Bytes())
+}
+
+// write sends octets, compressed where the client takes it and it pays.
+func (v *visitor) write(status int, b []byte) {
+	h := v.w.Header()
+	if len(b) > 600 && strings.Contains(v.r.Header.Get("Accept-Encoding"), "gzip") {
+		out := buffers.Get().(*bytes.Buffer)
+		defer buffers.Put(out)
+		out.Reset()
+		z := zippers.Get().(*gzip.Writer)
+		defer zippers.Put(z)
+		z.Reset(out)
+		_, err := z.Write(b)
+		if err = errors.Join(err, z.Close()); err == nil {
+			h.Set("Content-Encoding", "gzip")
+			b = out.Bytes()
+		}
+	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	v.w.WriteHeader(status)
+	if v.r.Method != http.MethodHead {
+		_, _ = v.w.Write(b) // the client may be gone: nothing to do about it
+	}
+}
+
+// unchanged answers 304 if the visitor has the page as marks describe it: whatever
+// a page depends on must be among them. It adds who looks, and how.
+func (v *visitor) unchanged(marks ...any) bool {
+	s := sha256.New()
+	fmt.Fprintln(s, v.css, v.js, v.tx.lang, v.prefs, v.r.URL.Path, v.r.URL.RawQuery, v.now.In(v.Zone).YearDay(), v.marks.raw)
+	if v.account != nil {
+		fmt.Fprintln(s, v.account.Name, v.account.Admin)
+	}
+	fmt.Fprintln(s, marks...)
+	tag := `W/"` + hex.EncodeToString(s.Sum(nil)[:12]) + `"`
+	v.w.Header().Set("ETag", tag)
+	if v.r.Header.Get("If-None-Match") != tag {
+		return false
+	}
+	h := v.w.Header()
+	h.Set("Cache-Control", "private, no-cache")
+	h.Add("Vary", "Accept-Encoding, Accept-Language, Cookie")
+	v.w.WriteHeader(http.StatusNotModified)
+	return true
+}
+
+func (v *visitor) redirect(to string) {
+	v.w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
+}
+
+func loadPages() (map[string]*template.Template, error) {
+	base, err := template.New("base.html").Funcs(template.FuncMap{"magnet": magnet}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
+	if err != nil {
+		return nil, err
+	}
+	names, err := fs.Glob(templateFiles, "templates/*.html")
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]*template.Template{}
+	for _, n := range names {
+		if path.Base(n) == "base.html" || path.Base(n) == "parts.html" {
+			continue
+		}
+		t, err := template.Must(base.Clone()).ParseFS(templateFiles, n)
+		if err != nil {
+			return nil, err
+		}
+		out[strings.TrimSuffix(path.Base(n), ".html")] = t
+	}
+	return out, nil
+}
+
+// magnet lets magnet links through, which html/template takes for unsafe.
+func magnet(s string) template.URL {
+	if !strings.HasPrefix(s, "magnet:?") {
+		return ""
+	}
+	return template.URL(s)
+}
+
+func (f *Forum) loadAssets() error {
+	f.static = map[string]asset{}
+	for name, typ := range map[string]string{"forum.css": "text/css; charset=utf-8", "forum.js": "text/javascript; charset=utf-8", "icon.svg": "image/svg+xml"} {
+		b, err := staticFiles.ReadFile("static/" + name)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(b)
+		key := hex.EncodeToString(sum[:8]) + path.Ext(name)
+		var z bytes.Buffer
+		w, err := gzip.NewWriterLevel(&z, 9)
+		if err != nil {
+			return err
+		}
+		if _, err = w.Write(b); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+		f.static[key] = asset{typ, b, z.Bytes()}
+		switch name {
+		case "forum.css":
+			f.css = "/-/" + key
+		case "forum.js":
+			f.js = "/-/" + key
+		case "icon.svg":
+			f.static["icon.svg"] = f.static[key]
+		}
+	}
+	return nil
+}
+
+func (f *Forum) asset(w http.ResponseWriter, r *http.Request) {
+	a, ok := f.static[r.PathValue("file")]
+	if !ok {
+		http.NotFound(w, r)
+		return
+	}
+	h := w.Header()
+	h.Set("Content-Type", a.typ)
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("Vary", "Accept-Encoding")
+	b := a.body
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		b = a.gzip
+	}
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	_, _ = w.Write(b)
+}
+
+// CSS, JS and T are for templates.
+func (p *page) CSS() string                      { return p.css }
+func (p *page) JS() string                       { return p.js }
+func (p *page) T(key string, args ...any) string { return p.tx.T(key, args...) }
+func (p *page) N(key string, n int) string       { return p.tx.N(key, n) }
+func (p *page) Lang() string                     { return p.tx.lang }
+func (p *page) Theme() string                    { return p.prefs.Theme }
+func (p *page) Account() *Account                { return p.account }
+func (p *page) Host() string                     { return p.Forum.Host }
+func (p *page) CanSearch() bool                  { return p.Forum.Search != nil }
+func (p *page) CanLogin() bool                   { return p.Forum.Accounts != nil }
+func (p *page) Path() string                     { return p.r.URL.RequestURI() }
+func (p *page) Query() string                    { return p.r.URL.Query().Get("q") }
+
+func (p *page) ChosenLang() string { return p.prefs.Lang }
+func (p *page) View() string       { return p.view() }
+func (p *page) Order() string      { return p.prefs.Order }

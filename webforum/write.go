@@ -1,0 +1,494 @@
+package webforum
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"html/template"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/internal/spill"
+	"github.com/litfass/litfass/spool"
+)
+
+const (
+	maxField = 512 << 10 // octets of one text field
+	maxFiles = 20
+)
+
+type writeData struct {
+	composed
+	Heading     string
+	Action      string
+	Group       string
+	Once        string
+	Errors      []formError
+	Hints       []string
+	Preview     template.HTML
+	PreviewOf   string
+	Captcha     string
+	Question    string
+	MaxSize     string
+	Waiting     bool
+	Reply, Edit bool
+	Crossposted []string
+	LostFiles   bool
+	Parent      *post
+}
+
+type formError struct{ Field, Text string }
+
+// Error is the message of one field, "" if it is well.
+func (d *writeData) Error(field string) string {
+	for _, e := range d.Errors {
+		if e.Field == field {
+			return e.Text
+		}
+	}
+	return ""
+}
+
+func (f *Forum) postForm(v *visitor) (*page, error) {
+	g, err := v.group(v.r.PathValue("group"))
+	if err != nil {
+		return nil, err
+	}
+	if err := v.mustPost(g); err != nil {
+		return nil, err
+	}
+	d := &writeData{Heading: v.tx.T("post.new", g.Name), Action: groupPath(g.Name) + "/post", Group: string(g.Name)}
+	d.Groups = string(g.Name)
+	if v.r.Method == http.MethodGet {
+		return v.writeForm(d, 0)
+	}
+	return v.take(d)
+}
+
+// mustPost stops a visitor before he writes what would be refused.
+func (v *visitor) mustPost(g spool.GroupInfo) error {
+	if v.account == nil && v.Anonymous != "post" {
+		return errPage(http.StatusUnauthorized, "post.login")
+	}
+	return v.Agent.Postable(v.ctx, v.origin(), g)
+}
+
+func (f *Forum) replyForm(v *visitor) (*page, error) {
+	e, a, g, err := v.answered()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.mustPost(g); err != nil {
+		return nil, err
+	}
+	author, _ := content.Author(e.From)
+	d := &writeData{Heading: v.tx.T("reply.to", author), Action: messagePath(e.ID) + "/reply", Group: string(g.Name), Reply: true}
+	d.Subject = "Re: " + subject(e.Subject)
+	d.References = append(article.ParseReferences(e.References), e.ID)
+	d.Groups = e.Newsgroups
+	if fu := a.Get("Followup-To"); fu != "" && !strings.EqualFold(fu, "poster") {
+		d.Groups = fu
+	}
+	if gs, err := article.LenientGroups(d.Groups, 0); err == nil && len(gs) > 1 {
+		for _, g := range gs {
+			d.Crossposted = append(d.Crossposted, string(g))
+		}
+	} else if err != nil {
+		d.Groups = string(g.Name)
+	}
+	if v.r.Method == http.MethodGet {
+		d.Body = v.quote(a, author)
+		return v.writeForm(d, 0)
+	}
+	return v.take(d)
+}
+
+// answered is the article a form is about, and a group of it that the visitor reads.
+func (v *visitor) answered() (e spool.Entry, a *article.Article, g spool.GroupInfo, err error) {
+	if e, err = v.entry(v.r.PathValue("id")); err != nil {
+		return e, nil, g, err
+	}
+	if a, err = v.Spool.Open(v.ctx, e.Seq); err != nil {
+		return e, nil, g, err
+	}
+	for _, p := range e.Places {
+		if v.mayRead(p.Group) {
+			g, err = v.Spool.Group(v.ctx, p.Group)
+			return e, a, g, err
+		}
+	}
+	return e, nil, g, errPage(http.StatusNotFound, "error.article")
+}
+
+// owns says whether the visitor wrote an article: his key signed it.
+func (v *visitor) owns(e spool.Entry, _ string) bool {
+	return v.account != nil && v.account.Identity != "" && e.Proof.State == article.ProofHolds && e.Proof.Identity == v.account.Identity
+}
+
+// editForm replaces an own article by a new one: Supersedes (RFC 5536 §3.2.12).
+func (f *Forum) editForm(v *visitor) (*page, error) {
+	e, a, g, err := v.answered()
+	if err != nil {
+		return nil, err
+	}
+	if !v.owns(e, "") {
+		return nil, errPage(http.StatusForbidden, "edit.notyours")
+	}
+	d := &writeData{Heading: v.tx.T("edit.title"), Action: messagePath(e.ID) + "/edit", Group: string(g.Name), Edit: true}
+	d.Subject, d.Groups, d.Supersedes = strings.TrimSpace(content.Header(e.Subject)), e.Newsgroups, e.ID
+	d.References = article.ParseReferences(e.References)
+	if v.r.Method == http.MethodGet {
+		for _, p := range content.Of(a).Parts {
+			if p.Text && !p.Hidden && d.Body == "" {
+				d.Body = unflow(content.Of(a))
+			}
+		}
+		return v.writeForm(d, 0)
+	}
+	return v.take(d)
+}
+
+// unflow is an article's text as its author would edit it.
+func unflow(c *content.Content) string {
+	var b strings.Builder
+	for _, x := range c.Blocks(nil) {
+		mark := strings.Repeat(">", x.Depth)
+		if x.Kind == content.Signature {
+			b.WriteString("-- \n")
+		}
+		for l := range strings.SplitSeq(x.Text, "\n") {
+			if mark != "" {
+				l = strings.TrimRight(mark+" "+l, " ")
+			}
+			b.WriteString(l + "\n")
+		}
+		b.WriteString("\n")
+	}
+	return strings.TrimSpace(b.String()) + "\n"
+}
+
+type deleteData struct {
+	post
+	Action string
+}
+
+// deleteForm takes an own article back: a cancel (RFC 5537 §5.3).
+func (f *Forum) deleteForm(v *visitor) (*page, error) {
+	e, a, _, err := v.answered()
+	if err != nil {
+		return nil, err
+	}
+	if !v.owns(e, "") {
+		return nil, errPage(http.StatusForbidden, "edit.notyours")
+	}
+	if v.r.Method == http.MethodGet {
+		d := &deleteData{post: post{ID: e.ID.Bare(), Anchor: anchor(e.ID), Href: messagePath(e.ID)}, Action: messagePath(e.ID) + "/delete"}
+		v.fill(&d.post, e, a)
+		return &page{visitor: v, Name: "delete", Title: v.tx.T("delete.title"), Data: d, NoIndex: true}, nil
+	}
+	c := &composed{Subject: "cmsg cancel " + string(e.ID), Groups: e.Newsgroups, Cancel: e.ID, Body: v.tx.T("delete.body")}
+	v.author(c)
+	if _, err := v.inject(c); err != nil {
+		return nil, err
+	}
+	v.redirect(groupPath(e.Places[0].Group))
+	return nil, nil
+}
+
+// take reads a form that was sent, and posts it, shows a preview, or says what is wrong.
+func (v *visitor) take(d *writeData) (*page, error) {
+	fields, err := v.fields(&d.composed)
+	defer d.close()
+	if err != nil {
+		return nil, err
+	}
+	d.Name, d.Email = clip(fields["name"], 100), clip(fields["email"], 200)
+	if s := strings.TrimSpace(fields["subject"]); s != "" || !d.Reply {
+		d.Subject = clip(s, 400)
+	}
+	d.Body, d.Once = fields["body"], fields["once"]
+	if g := fields["groups"]; g != "" && !d.Edit {
+		d.Groups = g
+	}
+	d.FollowupTo = strings.TrimSpace(fields["followup"])
+	v.check(d)
+	if fields["preview"] != "" {
+		d.LostFiles = len(d.files) > 0
+		return v.preview(d)
+	}
+	if v.needsCaptcha() && (fields["website"] != "" || !v.captcha.check(fields["captcha"], fields["answer"], v.now)) {
+		d.Errors = append(d.Errors, formError{"answer", v.tx.T("captcha.wrong")})
+	}
+	if len(d.Errors) > 0 {
+		d.LostFiles = len(d.files) > 0
+		return v.writeForm(d, http.StatusUnprocessableEntity)
+	}
+	return v.send(d)
+}
+
+func (v *visitor) send(d *writeData) (*page, error) {
+	shown := d.composed
+	v.author(&d.composed)
+	d.ID = onceID(d.Once, v.Host)
+	res, err := v.inject(&d.composed)
+	var ref *agent.Refusal
+	switch {
+	case errors.As(err, &ref) && ref.Reason == agent.Duplicate && d.ID != "": // sent twice: it is here
+		v.redirect(messagePath(d.ID))
+		return nil, nil
+	case errors.As(err, &ref):
+		d.composed = shown
+		d.Errors = append(d.Errors, formError{"", v.refusal(ref)})
+		d.LostFiles = len(d.files) > 0
+		return v.writeForm(d, statusOf(ref))
+	case errors.Is(err, spill.ErrTooLarge):
+		d.composed = shown
+		d.Errors = append(d.Errors, formError{"file", v.tx.T("post.large", v.tx.size(v.MaxPost))})
+		return v.writeForm(d, http.StatusRequestEntityTooLarge)
+	case err != nil:
+		return nil, err
+	}
+	if v.account == nil {
+		v.prefs.Name, v.prefs.Email = shown.Name, shown.Email
+		v.savePrefs()
+	}
+	if res.Waiting {
+		return &page{visitor: v, Name: "waiting", Title: v.tx.T("post.waiting"), Status: http.StatusAccepted, Data: d.Group, NoIndex: true}, nil
+	}
+	for _, p := range res.Entry.Places {
+		if v.marks.known(p.Group) {
+			v.marks.read(p.Group, p.Number)
+		}
+	}
+	v.marks.save()
+	v.redirect(messagePath(res.ID))
+	return nil, nil
+}
+
+// author fills in who writes: the account, or what a guest said of himself.
+func (v *visitor) author(c *composed) {
+	if v.account != nil {
+		if c.Name == "" {
+			c.Name = v.account.Name
+		}
+		if c.Email == "" {
+			c.Email = v.account.Email
+		}
+	} else if c.Name == "" {
+		c.Name = v.tx.T("guest.name")
+	}
+	if c.Email == "" { // RFC 5536 §3.1.2 asks for an address; .invalid says that it is none
+		host := v.Host
+		if !strings.HasSuffix(host, ".invalid") {
+			host += ".invalid"
+		}
+		c.Email = "nobody@" + host
+	}
+}
+
+func (v *visitor) inject(c *composed) (agent.Result, error) {
+	dr, body, err := v.draft(c)
+	if err != nil {
+		return agent.Result{}, err
+	}
+	defer body.Close()
+	return v.Agent.Inject(v.ctx, dr, v.origin())
+}
+
+// check notes what is wrong with the fields.
+func (v *visitor) check(d *writeData) {
+	bad := func(field, key string, args ...any) {
+		d.Errors = append(d.Errors, formError{field, v.tx.T(key, args...)})
+	}
+	if strings.TrimSpace(d.Subject) == "" {
+		bad("subject", "post.nosubject")
+	}
+	if strings.TrimSpace(d.Body) == "" && len(d.files) == 0 {
+		bad("body", "post.nobody")
+	}
+	if d.Email != "" && (strings.Count(d.Email, "@") != 1 || strings.ContainsAny(d.Email, " <>()[],;:\\\"\r\n\t") || strings.HasPrefix(d.Email, "@") || strings.HasSuffix(d.Email, "@")) {
+		bad("email", "post.bademail")
+	}
+	gs, err := article.ParseGroups(d.Groups, 0)
+	if err != nil {
+		bad("groups", "post.badgroups")
+		return
+	}
+	var names []string
+	for _, g := range gs {
+		names = append(names, string(g))
+	}
+	d.Groups = strings.Join(names, ",")
+	if d.FollowupTo != "" && d.FollowupTo != "poster" {
+		if _, err := article.ParseGroups(d.FollowupTo, 0); err != nil {
+			bad("followup", "post.badgroups")
+		}
+	}
+}
+
+func (v *visitor) needsCaptcha() bool { return v.account == nil && !contains(v.Trusted, v.addr) }
+
+func (v *visitor) writeForm(d *writeData, status int) (*page, error) {
+	if v.needsCaptcha() {
+		token, a, b := v.captcha.question(v.now)
+		d.Captcha = token
+		numbers := strings.Fields(v.tx.T("captcha.numbers"))
+		d.Question = v.tx.T("captcha.question", numbers[a], numbers[b])
+	}
+	if d.Once == "" {
+		var raw [15]byte
+		if _, err := rand.Read(raw[:]); err != nil {
+			return nil, err
+		}
+		d.Once = strings.ToLower(base32.StdEncoding.EncodeToString(raw[:]))
+	}
+	if v.r.Method == http.MethodGet {
+		if v.account != nil {
+			d.Name, d.Email = v.account.Name, v.account.Email
+		} else {
+			d.Name, d.Email = v.prefs.Name, v.prefs.Email
+		}
+	}
+	d.MaxSize = v.tx.size(v.MaxPost)
+	v.w.Header().Set("Cache-Control", "no-store")
+	return &page{visitor: v, Name: "write", Title: d.Heading, Group: d.Group, Status: status, Data: d, NoIndex: true,
+		Crumbs: []crumb{{v.tx.T("groups"), "/"}, {d.Group, groupPath(article.Group(d.Group))}}}, nil
+}
+
+// onceID is the Message-ID of a form that was filled in once: sent again, it is the
+// same article.
+func onceID(once, host string) article.ID {
+	if len(once) != 24 || strings.Trim(once, "abcdefghijklmnopqrstuvwxyz234567") != "" {
+		return ""
+	}
+	id, err := article.ParseID("<" + once + "@" + host + ">")
+	if err != nil {
+		return ""
+	}
+	return id
+}
+
+// preview shows the text as it will look, through the same way as any article.
+func (v *visitor) preview(d *writeData) (*page, error) {
+	c := d.composed
+	c.files = nil
+	v.author(&c)
+	if c.ID = onceID(d.Once, v.Host); c.ID == "" {
+		c.ID = "<preview@" + article.ID(v.Host) + ">"
+	}
+	dr, body, err := v.draft(&c)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	a, err := dr.Build(article.Limits{})
+	if err != nil {
+		d.Errors = append(d.Errors, formError{"", err.Error()})
+		return v.writeForm(d, http.StatusUnprocessableEntity)
+	}
+	d.Preview, d.PreviewOf = v.body(content.Of(a), c.ID), c.Name
+	d.Hints = v.hints(&c, d.Reply)
+	return v.writeForm(d, 0)
+}
+
+// fields reads a form as it streams in: texts into memory, files into temporary
+// files. All of it is at most MaxPost octets and some.
+func (v *visitor) fields(c *composed) (map[string]string, error) {
+	v.r.Body = http.MaxBytesReader(v.w, v.r.Body, v.MaxPost+2<<20)
+	typ, _, _ := mime.ParseMediaType(v.r.Header.Get("Content-Type"))
+	out := map[string]string{}
+	if typ != "multipart/form-data" {
+		if err := v.r.ParseForm(); err != nil {
+			return nil, tooLarge(err)
+		}
+		for k := range v.r.PostForm {
+			out[k] = v.r.PostForm.Get(k)
+		}
+		return out, nil
+	}
+	mr, err := v.r.MultipartReader()
+	if err != nil {
+		return nil, errPage(http.StatusBadRequest, "error.form")
+	}
+	left := v.MaxPost
+	for n := 0; n < 100; n++ {
+		p, err := mr.NextPart()
+		if err == io.EOF {
+			return out, nil
+		} else if err != nil {
+			return nil, tooLarge(err)
+		}
+		if p.FileName() == "" {
+			b, err := io.ReadAll(io.LimitReader(p, maxField+1))
+			if err != nil {
+				return nil, tooLarge(err)
+			}
+			if len(b) > maxField {
+				return nil, errPage(http.StatusRequestEntityTooLarge, "error.large")
+			}
+			if out[p.FormName()] == "" {
+				out[p.FormName()] = strings.ToValidUTF8(string(b), "\uFFFD")
+			}
+			continue
+		}
+		if err := v.upload(c, p, &left); err != nil {
+			return nil, err
+		}
+	}
+	return nil, errPage(http.StatusBadRequest, "error.form")
+}
+
+func (v *visitor) upload(c *composed, p *multipart.Part, left *int64) error {
+	if len(c.files) >= maxFiles {
+		return errPage(http.StatusRequestEntityTooLarge, "error.large")
+	}
+	buf := spill.New(v.Temp, 64<<10, *left)
+	n, err := io.Copy(buf, p)
+	if err != nil || n == 0 {
+		buf.Close()
+		if errors.Is(err, spill.ErrTooLarge) {
+			return errPage(http.StatusRequestEntityTooLarge, "error.large")
+		}
+		return tooLarge(err)
+	}
+	*left -= n
+	u := upload{name: content.CleanName(p.FileName()), data: buf}
+	if u.typ = mime.TypeByExtension(strings.ToLower(path.Ext(u.name))); u.typ == "" {
+		u.typ = p.Header.Get("Content-Type")
+	}
+	t, _, err := mime.ParseMediaType(u.typ)
+	if err != nil || strings.HasPrefix(t, "multipart/") || strings.HasPrefix(t, "message/") || len(t) > 100 {
+		t = "application/octet-stream"
+	}
+	u.typ = t
+	c.files = append(c.files, u)
+	return nil
+}
+
+// tooLarge makes a page of an upload that is too large or broke off.
+func tooLarge(err error) error {
+	var large *http.MaxBytesError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &large):
+		return errPage(http.StatusRequestEntityTooLarge, "error.large")
+	}
+	return fmt.Errorf("%w (%v)", errPage(http.StatusBadRequest, "error.form"), err)
+}
+
+func clip(s string, n int) string {
+	s = strings.TrimSpace(s)
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "")
+}
