@@ -85,7 +85,7 @@ func (in *relaying) offered(ctx context.Context) error {
 
 func (in *relaying) take(ctx context.Context, wire []byte) (spool.Entry, error) {
 	none := spool.Entry{}
-	names, err := in.parse(wire)
+	names, err := in.parse(ctx, wire)
 	if err != nil {
 		return none, err
 	}
@@ -135,7 +135,7 @@ func (in *relaying) via() string {
 }
 
 // parse checks the syntax: RFC 5537 §3.6 (5), §3.7 (1); and whose it is.
-func (in *relaying) parse(wire []byte) ([]article.Group, error) {
+func (in *relaying) parse(ctx context.Context, wire []byte) ([]article.Group, error) {
 	art, err := article.Parse(wire, in.Limits)
 	if err != nil {
 		return nil, syntaxRefusal(err)
@@ -155,11 +155,7 @@ func (in *relaying) parse(wire []byte) ([]article.Group, error) {
 	in.path = art.Get("Path")
 	in.peer, in.isPeer = in.fromPeer(in.o, pathHead(in.path))
 	if in.how == spool.Relayed && !in.isPeer && in.o.Door != "batch" {
-		acc, err := in.Access(context.Background(), in.o)
-		if err != nil {
-			return nil, err
-		}
-		if err := acc.May(context.Background(), Feed, ""); err != nil {
+		if err := in.May(ctx, in.o, Feed, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -401,7 +397,8 @@ func diagnosis(name string) string {
 }
 
 // remember keeps a refusal so that the next offer is refused without the article:
-// ARCHITECTURE §4 rule 3.
+// ARCHITECTURE §4 rule 3. What may be the fault of this copy alone is kept for the
+// peer that brought it, so that no spoilt copy keeps a good one out.
 func (in *relaying) remember(err error) {
 	id := in.o.Offered
 	if in.art != nil {
@@ -411,16 +408,29 @@ func (in *relaying) remember(err error) {
 	if id == "" || !errors.As(err, &r) || in.o.Offered != "" && in.o.Offered != id {
 		return
 	}
-	switch r.Reason {
-	case Duplicate, Busy, Login, Denied, Absent:
-		return
-	case Unproven:
-		in.refused.put(refusalKey(id, in.o.Peer))
-		return
-	}
 	switch r.Code {
 	case "ahead", "path-loop", "bad-path", "bad-message-id", "refused-before", "not-taken":
 		return // another peer may hold a good copy, or it becomes one
 	}
-	in.refused.put(refusalKey(id, ""))
+	switch r.Reason {
+	case Unwanted:
+		if !promised(id) {
+			in.refused.put(refusalKey(id, ""))
+			return
+		}
+	case Unproven, Malformed, TooLarge:
+	default:
+		return
+	}
+	if in.o.Peer != "" {
+		in.refused.put(refusalKey(id, in.o.Peer))
+	}
+}
+
+// promised says whether an id names the key that signs its article (pki.md §2.8):
+// then a copy without that signature, and what is wrong with it, says nothing.
+func promised(id article.ID) bool {
+	left, _, _ := strings.Cut(id.Bare(), "@")
+	i := strings.LastIndex(left, ".sig-")
+	return i >= 0 && len(left)-i == len(".sig-")+20
 }

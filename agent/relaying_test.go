@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,15 +41,15 @@ func TestRelayRules(t *testing.T) {
 		{"loop", wire("<1@x>", "Path", "box8.example!HERE.example!nfm"), box8, "path-loop", "", false},
 		{"tail is no loop", wire("<1@x>", "Path", "box8.example!here.example"), box8, "ok", "", false},
 		{"part of a name is no loop", wire("<1@x>", "Path", "box8.example!there.example!here.example.org!nfm"), box8, "ok", "", false},
-		{"no date", wire("<1@x>", "Date", ""), box8, "syntax", "", true},
-		{"bad date", wire("<1@x>", "Date", "x"), box8, "date", "", true},
+		{"no date", wire("<1@x>", "Date", ""), box8, "syntax", "", false},
+		{"bad date", wire("<1@x>", "Date", "x"), box8, "date", "", false},
 		{"old", wire("<1@x>", "Date", old), box8, "too-old", "", true},
 		{"old, injected late", wire("<1@x>", "Date", old, "Injection-Date", recent), box8, "ok", "", false},
 		{"dated late, injected of old", wire("<1@x>", "Injection-Date", old), box8, "too-old", "", true},
 		{"old allowed", wire("<1@x>", "Date", old), box9, "ok", "", false},
 		{"ahead", wire("<1@x>", "Date", article.FormatDate(testNow.Add(25*time.Hour))), box9, "ahead", "", false},
 		{"injected ahead", wire("<1@x>", "Injection-Date", article.FormatDate(testNow.Add(25*time.Hour))), box9, "ahead", "", false},
-		{"no groups", wire("<1@x>", "Newsgroups", ""), box8, "syntax", "", true},
+		{"no groups", wire("<1@x>", "Newsgroups", ""), box8, "syntax", "", false},
 		{"unknown group", wire("<1@x>", "Newsgroups", "a.absent"), box8, "no-group", "", true},
 		{"one known", wire("<1@x>", "Newsgroups", "a.absent,a.open"), box8, "ok", "", false},
 		{"not taken", wire("<1@x>", "Newsgroups", "local.x"), box8, "not-taken", "", false},
@@ -60,14 +61,14 @@ func TestRelayRules(t *testing.T) {
 		{"newgroup", wire("<1@x>", "Newsgroups", "a.new", "Control", "newgroup a.new"), box8, "control-no-right", "", false},
 		{"rmgroup", wire("<1@x>", "Control", "rmgroup a.open"), box8, "control-no-right", "", false},
 		{"checkgroups", wire("<1@x>", "Control", "checkgroups"), box8, "control-no-right", "", false},
-		{"newgroup of nothing", wire("<1@x>", "Control", "newgroup"), box8, "control", "", true},
+		{"newgroup of nothing", wire("<1@x>", "Control", "newgroup"), box8, "control", "", false},
 		{"cancel", wire("<1@x>", "Control", "cancel <2@x>"), box8, "ok", "", false},
 		{"sendsys", wire("<1@x>", "Control", "sendsys"), box8, "ok", "", false},
 		{"batch", wire("<1@x>", "Date", old), Origin{Door: "batch"}, "ok", "here.example!box8", false},
-		{"bare lf", []byte(strings.Replace(string(wire("<1@x>")), "body\r\n", "body\n", 1)), box8, "syntax", "", true},
-		{"nul", []byte(strings.Replace(string(wire("<1@x>")), "body", "bo\x00dy", 1)), box8, "syntax", "", true},
+		{"bare lf", []byte(strings.Replace(string(wire("<1@x>")), "body\r\n", "body\n", 1)), box8, "syntax", "", false},
+		{"nul", []byte(strings.Replace(string(wire("<1@x>")), "body", "bo\x00dy", 1)), box8, "syntax", "", false},
 		{"empty", []byte(".\r\n"), box8, "syntax", "", false},
-		{"large", wire("<1@x>", "X-A", strings.Repeat("a", 9000), "X-B", strings.Repeat("b\r\n ", 40_000)), box8, "too-large", "", true},
+		{"large", wire("<1@x>", "X-A", strings.Repeat("a", 9000), "X-B", strings.Repeat("b\r\n ", 40_000)), box8, "too-large", "", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := node(t)
@@ -76,7 +77,7 @@ func TestRelayRules(t *testing.T) {
 				t.Fatalf("%s (%v), want %s", got, err, c.want)
 			}
 			if err != nil {
-				if err := a.Want(t.Context(), "<1@x>", box9); (code(err) == "refused-before") != c.keep && c.o.Offered == "" && !strings.Contains(c.want, "syntax") && c.want != "too-large" {
+				if err := a.Want(t.Context(), "<1@x>", box9); (code(err) == "refused-before") != c.keep {
 					t.Errorf("offered again: %v, remembered should be %v", err, c.keep)
 				}
 				return
@@ -198,15 +199,27 @@ func TestWant(t *testing.T) {
 }
 
 func TestBadCopyBarsOnlyItsPeer(t *testing.T) {
-	a := node(t)
-	if _, err := a.Relay(t.Context(), wire("<1@x>", "Newsgroups", "a.mod"), box8); code(err) != "unapproved" {
-		t.Fatal(err)
-	}
-	if err := a.Want(t.Context(), "<1@x>", box8); code(err) != "refused-before" {
-		t.Errorf("same peer: %v", err)
-	}
-	if err := a.Want(t.Context(), "<1@x>", box9); err != nil {
-		t.Errorf("another peer: %v", err)
+	const bound = "<unique.sig-abcdefghijklmnopqrst@x>"
+	for _, c := range []struct {
+		id   article.ID
+		wire []byte
+		want string
+	}{
+		{"<1@x>", wire("<1@x>", "Newsgroups", "a.mod"), "unapproved"},
+		{"<1@x>", wire("<1@x>", "Date", "never"), "date"},
+		{"<1@x>", []byte("rubbish\r\n.\r\n"), "syntax"},
+		{bound, wire(bound, "Date", "Sun, 6 Nov 1994 08:49:37 GMT"), "too-old"},
+	} {
+		a := node(t)
+		if _, err := a.Relay(t.Context(), c.wire, offer(box8, c.id)); code(err) != c.want {
+			t.Fatal(err)
+		}
+		if err := a.Want(t.Context(), c.id, box8); code(err) != "refused-before" {
+			t.Errorf("%s, same peer: %v", c.want, err)
+		}
+		if err := a.Want(t.Context(), c.id, box9); err != nil {
+			t.Errorf("%s, another peer: %v", c.want, err)
+		}
 	}
 }
 
@@ -333,6 +346,7 @@ func BenchmarkRelay(b *testing.B) {
 	b.SetBytes(int64(len(text)))
 	b.ReportAllocs()
 	conn := new(Conn)
+	begin := cpu(b)
 	for b.Loop() {
 		o := Origin{Door: "nntp", Peer: "box8", Conn: conn, Turn: conn.Next(), Offered: "<bench@x>"}
 		if err := a.Want(context.Background(), o.Offered, o); err != nil {
@@ -342,6 +356,16 @@ func BenchmarkRelay(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64((cpu(b)-begin).Nanoseconds())/float64(b.N)/1000, "cpu-us/op")
+}
+
+// cpu is what this process used: the machine may be busy with other things.
+func cpu(b *testing.B) time.Duration {
+	var ru syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &ru); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(ru.Utime.Nano() + ru.Stime.Nano())
 }
 
 // nullAdd is a spool whose Add does nothing.

@@ -83,7 +83,8 @@ func (b *Book) setPassword(ctx context.Context, a *Account, password string) err
 	return err
 }
 
-// scram makes the keys of RFC 5802 §3.
+// scram makes the keys of RFC 5802 §3. The password is taken as its octets:
+// SASLprep (RFC 4013) is left to clients, and changes nothing in ASCII.
 func scram(password string, salt []byte) (Scram, error) {
 	salted, err := pbkdf2.Key(sha256.New, password, salt, scramRounds, sha256.Size)
 	if err != nil {
