@@ -6,6 +6,8 @@ func commands() []command {
 	return []command{
 		{name: "serve", short: "run the node until SIGTERM", run: cmdServe},
 		{name: "status", args: "[--wait DUR]", short: "how the node is doing; exit 0 if it is ready", run: cmdStatus},
+		{name: "doctor", short: "look for what is wrong, and say the cure", run: cmdDoctor},
+		{name: "demo", args: "[--once] [--keep DIR]", short: "three peered nodes with sample articles, to look at flooding", run: cmdDemo},
 		{name: "group", short: "newsgroups", sub: groupCommands()},
 		{name: "user", short: "accounts", sub: userCommands()},
 		{name: "peer", short: "neighbours to exchange articles with", sub: peerCommands()},

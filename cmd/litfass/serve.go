@@ -65,6 +65,8 @@ type server struct {
 	forum   http.Handler // nil: no browser door
 	reloads []func(cfg config) error
 	broken  chan error // a part that stopped working
+
+	whenReady func() // or nil
 }
 
 // part is one piece of a node that runs: a door, the followers, the control socket.
@@ -87,6 +89,9 @@ func (s *server) run(ctx context.Context) error {
 		s.ready = true
 		s.mu.Unlock()
 		s.greet()
+		if s.whenReady != nil {
+			s.whenReady()
+		}
 		s.notify.send("READY=1")
 		err = s.wait(ctx, hup)
 	}
