@@ -11,7 +11,6 @@ import (
 
 // command is one verb.
 type command struct {
-	verb     string
 	min, max int // words behind the verb
 	syntax   string
 	do       func(*session) error // an error ends the connection

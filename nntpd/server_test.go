@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -191,5 +190,3 @@ func (n *node) count(t testing.TB, g article.Group) uint64 {
 	}
 	return i.Count
 }
-
-func lines(s ...string) string { return strings.Join(s, "\r\n") + "\r\n" }

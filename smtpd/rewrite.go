@@ -79,7 +79,6 @@ type rewriter struct {
 	encoder io.WriteCloser
 	decoder *decodePipe
 	page    *bytes.Buffer // the HTML leaf, while it is gathered
-	err     error
 }
 
 // rewriteMail writes a changed body to w and returns the changed header.

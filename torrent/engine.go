@@ -15,6 +15,7 @@ import (
 	"time"
 
 	bt "github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/types/infohash"
 	"golang.org/x/time/rate"
 )
 
@@ -148,7 +149,7 @@ func (e *Engine) clientConfig() *bt.ClientConfig {
 	if e.cfg.LSD != "" {
 		c.LocalServiceDiscovery = &bt.LocalServiceDiscoveryConfig{Ifi: e.cfg.LSD, Ip6: true}
 	}
-	c.Callbacks.CompletedHandshake = func(_ *bt.PeerConn, ih bt.InfoHash) { e.wake(Infohash(ih)) }
+	c.Callbacks.CompletedHandshake = func(_ *bt.PeerConn, ih infohash.T) { e.wake(Infohash(ih)) }
 	c.Callbacks.ReceiveEncryptedHandshakeSkeys = e.secretKeys
 	return c
 }
@@ -207,7 +208,7 @@ func (e *Engine) wake(h Infohash) {
 		e.cfg.Log.Warn("torrent: info of a torrent that is here", "infohash", h, "error", err)
 		return
 	}
-	e.enter(h, bt.AddTorrentOpts{InfoHash: bt.InfoHash(h), InfoBytes: in.Raw, DisableInitialPieceCheck: true}, nil)
+	e.enter(h, bt.AddTorrentOpts{InfoHash: infohash.T(h), InfoBytes: in.Raw, DisableInitialPieceCheck: true}, nil)
 }
 
 func (e *Engine) touch(h Infohash) bool {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	bt "github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/types/infohash"
 )
 
 // ErrNoMetadata: nobody gave the torrent's metadata in time. Later may help.
@@ -34,7 +35,6 @@ type job struct {
 	moved   time.Time            // when the last octet came
 	have    int64                // octets of data read so far
 	silent  map[*bt.PeerConn]lag // per peer
-	asked   time.Time            // when trackers were asked last
 	sources chan []byte          // info dictionaries that came over HTTP
 }
 
@@ -76,7 +76,7 @@ func (e *Engine) start(h Infohash, class Class) (*job, error) {
 	j := &job{e: e, h: h, class: class, ready: make(chan struct{}), done: make(chan struct{}),
 		silent: map[*bt.PeerConn]lag{}, sources: make(chan []byte, 1), web: e.usable(r.WebSeeds)}
 	j.ctx, j.cancel = context.WithCancel(e.ctx)
-	opts := bt.AddTorrentOpts{InfoHash: bt.InfoHash(h), DeferStorageOpen: true}
+	opts := bt.AddTorrentOpts{InfoHash: infohash.T(h), DeferStorageOpen: true}
 	if in, err := e.store.Info(h); err == nil {
 		opts.InfoBytes = in.Raw
 	}

@@ -59,8 +59,8 @@ func Of(a *article.Article) *Content {
 
 // header holds the few fields of a part that matter here, unfolded, the first of each.
 type header struct {
-	ctype, enc, disp, id    string
-	from, subject, date, mv string
+	ctype, enc, disp, id string
+	from, subject, date  string
 }
 
 func (h *header) add(name string, v []byte) {
@@ -115,7 +115,7 @@ func splitHeader(b []byte) (header, []byte) {
 			return h, b[next:]
 		case line[0] == ' ' || line[0] == '\t':
 			val = append(append(val, '\r', '\n'), line...)
-		case colon > 0 && bytes.IndexAny(line[:colon], " \t") < 0:
+		case colon > 0 && !bytes.ContainsAny(line[:colon], " \t"):
 			flush()
 			name, val = string(line[:colon]), append([]byte(nil), line[colon+1:]...)
 		default: // no field: a header without end; the rest is body
@@ -165,7 +165,7 @@ func (c *Content) walk(h header, body []byte, depth int, fallback string) {
 		c.multipart(typ, params, body, depth)
 		return
 	case typ == "message/rfc822" || typ == "message/global":
-		if depth >= MaxDepth || identity(h.enc) == false {
+		if depth >= MaxDepth || !identity(h.enc) {
 			break
 		}
 		inner, rest := splitHeader(body)

@@ -62,7 +62,6 @@ type desk struct {
 	fails   int                    // connections that failed without an answer, in a row
 	retryAt time.Time
 	timer   *time.Timer
-	saved   spool.Seq
 	dirty   bool
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/spool"
@@ -30,7 +31,7 @@ func isNotFound(err error) bool { return errors.Is(err, spool.ErrNotFound) }
 func (s *Spool) view(fn func(*bolt.Tx) error) (err error) {
 	defer s.guard(&err)
 	if err := s.db.View(fn); err != nil {
-		if errors.Is(err, bolt.ErrDatabaseNotOpen) {
+		if errors.Is(err, berrors.ErrDatabaseNotOpen) {
 			return spool.ErrClosed
 		}
 		return err
