@@ -149,7 +149,7 @@ func (x *session) mayRead(in []spool.Place) error {
 	return err
 }
 
-// mayPostAnywhere says what the greeting and CAPABILITIES announce.
+// mayPostAnywhere says whether CAPABILITIES lists POST.
 func (x *session) mayPostAnywhere() bool { return x.mayAtAll(agent.Post) == nil }
 
 // mayFeed asks whether the client is a peer; what was allowed is not asked
@@ -204,11 +204,7 @@ func (x *session) doHelp() error {
 func (x *session) doMode() error {
 	switch strings.ToUpper(x.args[0]) {
 	case "READER":
-		if x.mayPostAnywhere() {
-			x.c.Status(nntp.CodeReadyPost, "posting allowed")
-		} else {
-			x.c.Status(nntp.CodeReadyNoPost, "no posting")
-		}
+		x.c.Status(x.posting())
 	case "STREAM":
 		if err := x.mayFeed(); err != nil {
 			return x.refuse(err, denied())

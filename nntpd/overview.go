@@ -254,14 +254,14 @@ func (x *session) xrefText(in []spool.Place) string {
 	return b.String()
 }
 
-// doXpat: RFC 2980 §2.9. Any of the patterns must match; blanks between them
-// part them.
+// doXpat: RFC 2980 §2.9. Several words are one pattern with blanks in it. Sets
+// in brackets are not known: brackets stand for themselves.
 func (x *session) doXpat() error {
 	value, ok := x.field(x.args[0])
 	if !ok {
 		return nil
 	}
-	patterns := append([]string(nil), x.args[2:]...)
+	pattern := strings.Join(x.args[2:], " ")
 	t, ok := x.target(x.args[1], true)
 	if !ok {
 		return nil
@@ -275,11 +275,8 @@ func (x *session) doXpat() error {
 		if err != nil {
 			return
 		}
-		for _, p := range patterns {
-			if wildmat.Glob(p, v) {
-				x.hdrLine(e, n, v, true)
-				return
-			}
+		if wildmat.Glob(pattern, v) {
+			x.hdrLine(e, n, v, true)
 		}
 	})
 	if failed != nil {

@@ -92,13 +92,23 @@ func (x *session) whose() {
 	x.feedAt = time.Time{}
 }
 
+// greet says 200 also where posting needs a login: rpost gives up at 201 and
+// would never see the 480 that makes it log in.
 func (x *session) greet() {
-	if x.mayPostAnywhere() {
-		x.c.Status(nntp.CodeReadyPost, x.srv.cfg.Host+" "+x.srv.cfg.Version+" ready, posting allowed")
-	} else {
-		x.c.Status(nntp.CodeReadyNoPost, x.srv.cfg.Host+" "+x.srv.cfg.Version+" ready, no posting")
-	}
+	code, text := x.posting()
+	x.c.Status(code, x.srv.cfg.Host+" "+x.srv.cfg.Version+" ready, "+text)
 	x.access = nil
+}
+
+// posting is what the greeting and MODE READER say (RFC 3977 §5.1, §5.3).
+func (x *session) posting() (int, string) {
+	switch {
+	case x.mayPostAnywhere():
+		return nntp.CodeReadyPost, "posting allowed"
+	case x.mayLogin():
+		return nntp.CodeReadyPost, "posting allowed after a login"
+	}
+	return nntp.CodeReadyNoPost, "no posting"
 }
 
 // loop reads commands and answers them. What has been answered leaves when there

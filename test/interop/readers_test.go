@@ -1,0 +1,383 @@
+//go:build interop
+
+package interop
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/litfass/litfass/internal/nntp"
+	"github.com/litfass/litfass/test/nodebox"
+)
+
+// need skips unless the program is there, naming the Debian package to install.
+func need(t *testing.T, program, pkg string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Skipf("SKIP: no %s here: install the Debian package %s", program, pkg)
+	}
+	return path
+}
+
+// library is a node with three articles in test.a. anonymous is what a client
+// may do without logging in.
+func library(t *testing.T, anonymous string) (n *nodebox.Node, host, port string) {
+	t.Helper()
+	n, err := nodebox.New(litfass(t), nodebox.Options{Groups: []string{"test.a"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(n.Remove)
+	file := filepath.Join(n.Dir, "litfass.toml")
+	conf, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf = []byte(strings.Replace(string(conf), "[nntp]\n", "[nntp]\nanonymous = \""+anonymous+"\"\n", 1))
+	if err := os.WriteFile(file, conf, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for i := 1; i <= 3; i++ {
+		file := filepath.Join(n.Dir, "art")
+		art := fmt.Sprintf("From: Anna <anna@mesh.example>\nNewsgroups: test.a\nSubject: article %d\nMessage-ID: <%d@mesh.example>\n\nhello %d\n.dot\n", i, i, i)
+		if err := os.WriteFile(file, []byte(art), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Run("post", file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	host, port, err = net.SplitHostPort(n.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, host, port
+}
+
+// run runs a client with a home of its own and returns what it printed.
+func run(t *testing.T, home, stdin, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Env = append(os.Environ(), "HOME="+home, "TERM=xterm", "LANG=C.UTF-8")
+	cmd.Dir = home
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", name, err, out)
+	}
+	return string(out)
+}
+
+// subjects are the subjects of test.a in the order of their numbers.
+func subjects(t *testing.T, n *nodebox.Node) string {
+	t.Helper()
+	nc, err := net.Dial("tcp", n.Addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	c := nntp.NewConn(nc, nntp.Options{})
+	var all []string
+	for i, cmd := range []string{"", "GROUP test.a", "HDR Subject 1-"} {
+		if i > 0 {
+			c.Command(cmd)
+		}
+		if err := c.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		if code, text, err := c.Answer(); err != nil || code >= 400 {
+			t.Fatal(code, string(text), err)
+		}
+	}
+	if err := c.Lines(func(l []byte) error {
+		_, s, _ := strings.Cut(string(l), " ")
+		all = append(all, s)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(all, ", ")
+}
+
+func has(t *testing.T, what, in string, want ...string) {
+	t.Helper()
+	for _, w := range want {
+		if !strings.Contains(in, w) {
+			t.Errorf("%s: no %q in\n%s", what, w, in)
+		}
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o700); err != nil {
+		t.Fatal(err)
+	}
+}
+
+const nntplibScript = `
+import nntplib, sys, datetime
+s = nntplib.NNTP(sys.argv[1], int(sys.argv[2]), user=sys.argv[3] or None, password=sys.argv[4] or None, readermode=True)
+print(s.getwelcome())
+print(sorted(s.getcapabilities()))
+print(s.list("test.*")[1])
+print(s.descriptions("test.*")[1])
+print(s.group("test.a"))
+for n, o in s.over((1, 3))[1]:
+    print(n, o["subject"], o[":bytes"], o["xref"])
+print(s.xhdr("subject", "1-2")[1])
+print(s.head("<2@mesh.example>")[1].lines)
+print(s.body(2)[1].lines)
+print(s.article(3)[1].lines)
+print(s.stat(1), s.next(), s.last())
+print(s.newnews("test.a", datetime.datetime(2000, 1, 1))[1])
+print(s.newgroups(datetime.datetime(2000, 1, 1))[1])
+print(s.date())
+print(s.help()[0])
+print(s.post(b"From: o@mesh.example\r\nNewsgroups: test.a\r\nSubject: from nntplib\r\n\r\n.dot\r\n".splitlines(True)))
+print(s.quit())
+`
+
+func TestNntplib(t *testing.T) {
+	python := need(t, "python3", "python3")
+	if exec.Command(python, "-W", "ignore", "-c", "import nntplib").Run() != nil {
+		t.Skip("SKIP: this python3 has no nntplib any more (gone since 3.13)")
+	}
+	n, host, port := library(t, "post")
+	out := run(t, t.TempDir(), "", python, "-W", "ignore", "-c", nntplibScript, host, port, "", "")
+	has(t, "nntplib", out, "200 node.test.example", "'OVER'", "group='test.a', last='3', first='1', flag='y'",
+		"('211 3 1 3 test.a', 3, 1, 3, 'test.a')", "2 article 2", "node.test.example test.a:3",
+		"[b'hello 2', b'.dot']", "b'hello 3'", "'<1@mesh.example>', '<2@mesh.example>', '<3@mesh.example>'",
+		"240 article received", "205 ")
+	has(t, "node", subjects(t, n), "from nntplib")
+}
+
+// TestNntplibLogin: nothing without a login, everything with it.
+func TestNntplibLogin(t *testing.T) {
+	python := need(t, "python3", "python3")
+	if exec.Command(python, "-W", "ignore", "-c", "import nntplib").Run() != nil {
+		t.Skip("SKIP: this python3 has no nntplib any more (gone since 3.13)")
+	}
+	n, host, port := library(t, "none")
+	login(t, n)
+	out := run(t, t.TempDir(), "", python, "-W", "ignore", "-c", nntplibScript, host, port, "anna", "secretword")
+	has(t, "nntplib", out, "240 article received", "205 ")
+}
+
+// login makes an account.
+func login(t *testing.T, n *nodebox.Node) {
+	t.Helper()
+	cmd := exec.Command(litfass(t), "--config", filepath.Join(n.Dir, "litfass.toml"), "user", "add", "anna", "--password-stdin")
+	cmd.Stdin = strings.NewReader("secretword\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("user add: %v\n%s", err, out)
+	}
+}
+
+const netNNTPScript = `
+use Net::NNTP;
+my $s = Net::NNTP->new($ARGV[0], Port => $ARGV[1], Timeout => 20) or die "connect";
+my $l = $s->list; print join(" ", sort keys %$l), "\n";
+print join(" ", $s->group("test.a")), "\n";
+my $o = $s->xover("1-3"); print "$_ @{$o->{$_}}\n" for sort keys %$o;
+my $h = $s->xhdr("Subject", "1-3"); print "$_ $h->{$_}\n" for sort keys %$h;
+my $p = $s->xpat("Subject", "*cle 2*", "1-3"); print "xpat $_ $p->{$_}\n" for sort keys %$p;
+print @{$s->article(2)}; print @{$s->head("<3\@mesh.example>")}; print @{$s->body(1)};
+my $n = $s->newnews(time - 3600, "test.a"); print "new @$n\n";
+my $g = $s->newgroups(time - 3600); print "groups ", join(" ", sort keys %$g), "\n";
+print "date ", $s->date, "\n";
+$s->post("From: o\@mesh.example\n", "Newsgroups: test.a\n", "Subject: from Net::NNTP\n", "\n", ".dot\n") or die "post " . $s->code . $s->message;
+print "posted ", $s->message; $s->quit;
+`
+
+func TestNetNNTP(t *testing.T) {
+	perl := need(t, "perl", "perl")
+	n, host, port := library(t, "post")
+	out := run(t, t.TempDir(), "", perl, "-e", netNNTPScript, host, port)
+	has(t, "Net::NNTP", out, "test.a", "3 1 3 test.a", "2 article 2", "xpat 2 article 2", "Xref: node.test.example test.a:2",
+		"hello 1\n.dot\n", "new <1@mesh.example> <2@mesh.example> <3@mesh.example>", "groups ", "posted article received")
+	if strings.Contains(out, "xpat 1") {
+		t.Error("XPAT matches too much")
+	}
+	has(t, "node", subjects(t, n), "from Net::NNTP")
+}
+
+func TestSuck(t *testing.T) {
+	suck := need(t, "suck", "suck")
+	_, host, port := library(t, "post")
+	home := t.TempDir()
+	write(t, filepath.Join(home, "data", "sucknewsrc"), "test.a 0\n")
+	write(t, filepath.Join(home, "tmp", "x"), "")
+	write(t, filepath.Join(home, "msgs", "x"), "")
+	run(t, home, "", suck, host, "-N", port, "-dd", "data", "-dt", "tmp", "-dm", "msgs", "-m", "-c")
+	files, err := filepath.Glob(filepath.Join(home, "msgs", "*-*"))
+	if err != nil || len(files) != 3 {
+		t.Fatalf("%d articles fetched, %v", len(files), err)
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		has(t, "suck", string(b), "Subject: article", "Xref: node.test.example test.a:", "hello ", "dot\n")
+	}
+}
+
+func TestRpost(t *testing.T) {
+	rpost := need(t, "rpost", "suck")
+	n, host, port := library(t, "post")
+	art := "From: Otto <otto@mesh.example>\nNewsgroups: test.a\nSubject: from rpost\nMessage-ID: <r@mesh.example>\nDate: " +
+		time.Now().Format(time.RFC1123Z) + "\n\nhello\n"
+	has(t, "rpost", run(t, t.TempDir(), art, rpost, host, "-N", port), "240 article received <r@mesh.example>")
+	has(t, "node", subjects(t, n), "from rpost")
+}
+
+func TestSlrnpull(t *testing.T) {
+	slrnpull := need(t, "slrnpull", "slrnpull")
+	_, host, port := library(t, "post")
+	home := t.TempDir()
+	write(t, filepath.Join(home, "slrnpull.conf"), "default 100 0\ntest.a\n")
+	run(t, home, "", slrnpull, "-d", home, "-h", host+":"+port, "--no-post")
+	for i := 1; i <= 3; i++ {
+		b, err := os.ReadFile(filepath.Join(home, "news", "test", "a", fmt.Sprint(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		has(t, "slrnpull", string(b), fmt.Sprintf("Subject: article %d", i), fmt.Sprintf("hello %d\n.dot\n", i))
+	}
+}
+
+// TestTinBatch: tin -S saves what is unread.
+func TestTinBatch(t *testing.T) {
+	tin := need(t, "tin", "tin")
+	_, host, port := library(t, "post")
+	home := t.TempDir()
+	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
+	out := run(t, home, "", tin, "-r", "-g", host, "-p", port, "-f", filepath.Join(home, "newsrc"), "-n", "-S", "-v", "-s", filepath.Join(home, "save"))
+	has(t, "tin", out, "article 1", "article 3", "Saved 3 articles from 1 group")
+}
+
+// screen is a terminal in which a newsreader runs.
+type screen struct {
+	t   *testing.T
+	dir string
+}
+
+func newScreen(t *testing.T, command string) *screen {
+	t.Helper()
+	need(t, "tmux", "tmux")
+	s := &screen{t, t.TempDir()}
+	s.tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", command)
+	t.Cleanup(func() { _ = exec.Command("tmux", "-S", filepath.Join(s.dir, "s"), "kill-server").Run() })
+	return s
+}
+
+func (s *screen) tmux(args ...string) string {
+	s.t.Helper()
+	out, err := exec.Command("tmux", append([]string{"-S", filepath.Join(s.dir, "s")}, args...)...).CombinedOutput()
+	if err != nil {
+		s.t.Fatalf("tmux %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// see waits until the text stands on the screen.
+func (s *screen) see(text string) {
+	s.t.Helper()
+	var now string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		if now = s.tmux("capture-pane", "-p"); strings.Contains(now, text) {
+			return
+		}
+	}
+	s.t.Fatalf("no %q on the screen:\n%s", text, now)
+}
+
+// keys types what tmux calls keys.
+func (s *screen) keys(keys ...string) {
+	s.t.Helper()
+	s.tmux(append([]string{"send-keys"}, keys...)...)
+}
+
+func TestSlrn(t *testing.T) {
+	slrn := need(t, "slrn", "slrn")
+	n, host, port := library(t, "post")
+	home := t.TempDir()
+	editor := filepath.Join(home, "editor")
+	write(t, editor, "#!/bin/sh\necho hello from slrn >> \"$1\"\n")
+	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
+	write(t, filepath.Join(home, "slrnrc"), "set editor_command \""+editor+" '%s'\"\nset username \"otto\"\nset hostname \"mesh.example\"\n")
+	s := newScreen(t, fmt.Sprintf("HOME=%s %s -n -h %s -p %s -f %s/newsrc -i %s/slrnrc 2>/dev/null", home, slrn, host, port, home, home))
+	s.see("3  test.a")
+	s.keys("Enter")
+	s.see("article 2")
+	s.keys("Enter")
+	s.see("hello 1")
+	s.see(".dot")
+	s.keys("q")
+	s.see("News Groups:")
+	s.keys("P")
+	s.see("Are you sure that you want to post?")
+	s.keys("y")
+	s.see("Newsgroup: test.a")
+	s.keys("Enter")
+	s.see("Subject:")
+	s.keys("-l", "from slrn")
+	s.keys("Enter")
+	s.see("Post the message?")
+	s.keys("y")
+	s.see("Posting...done")
+	has(t, "node", subjects(t, n), "from slrn")
+}
+
+func TestTin(t *testing.T) {
+	tin := need(t, "tin", "tin")
+	n, host, port := library(t, "post")
+	home := t.TempDir()
+	editor := filepath.Join(home, "editor")
+	write(t, editor, "#!/bin/sh\nfor f; do :; done\necho hello from tin >> \"$f\"\n")
+	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
+	write(t, filepath.Join(home, ".tin", "tinrc"), "default_editor_format="+editor+" %F\nmail_address=Otto <otto@mesh.example>\nshow_help_mail_sign=0\n")
+	s := newScreen(t, fmt.Sprintf("HOME=%s VISUAL=%s EDITOR=%s %s -r -g %s -p %s -f %s/newsrc", home, editor, editor, tin, host, port, home))
+	s.see("test.a")
+	s.keys("Enter")
+	s.see("article 2")
+	s.keys("Enter")
+	s.see("hello 1")
+	s.keys("q")
+	s.see("article 2")
+	s.keys("w")
+	s.see("Post subject")
+	s.keys("-l", "from tin")
+	s.keys("Enter")
+	s.see("p=post")
+	s.keys("p")
+	s.see("article 2")
+	has(t, "node", subjects(t, n), "from tin")
+}
+
+// TestRpostLogin: rpost logs in only when it is told 480.
+func TestRpostLogin(t *testing.T) {
+	rpost := need(t, "rpost", "suck")
+	n, host, port := library(t, "read")
+	login(t, n)
+	art := "From: Otto <otto@mesh.example>\nNewsgroups: test.a\nSubject: from rpost\nDate: " + time.Now().Format(time.RFC1123Z) + "\n\nhello\n"
+	has(t, "rpost", run(t, t.TempDir(), art, rpost, host, "-N", port, "-U", "anna", "-P", "secretword"), "Authentication succeeded", "240 article received")
+	has(t, "node", subjects(t, n), "from rpost")
+}
