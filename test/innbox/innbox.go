@@ -313,7 +313,8 @@ pathtmp: %[7]s/tmp
 func feedFiles(feeds []Feed) (newsfeeds, innfeed string) {
 	newsfeeds = "ME:!*/!local::\n"
 	innfeed = "pid-file: innfeed.pid\nlog-file: innfeed.log\nstatus-file: innfeed.status\n" +
-		"backlog-directory: innfeed\nmax-queue-size: 50\nstreaming: true\n"
+		"backlog-directory: innfeed\nmax-queue-size: 2000\nstreaming: true\n" +
+		"host-queue-highwater: 5000\n" // default 10: the rest goes to a backlog file that may rest for minutes
 	funnel := false
 	for _, f := range feeds {
 		if f.Batch {
@@ -414,7 +415,18 @@ func (b *Box) Stop() {
 	if err := b.Control("shutdown", "stop"); err != nil {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-	for end := time.Now().Add(30 * time.Second); syscall.Kill(pid, 0) == nil && time.Now().Before(end); {
+	for end := time.Now().Add(30 * time.Second); alive(pid) && time.Now().Before(end); {
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// alive says whether a process is there and no zombie: innd is not our child,
+// and in a container nobody may wait for it.
+func alive(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(text), ") ")
+	return !strings.HasPrefix(rest, "Z")
 }

@@ -27,7 +27,7 @@ func triangle(t *testing.T) []*nodebox.Node {
 		links := []nodebox.Link{{Name: "outside.test.example", Send: "!*"}}
 		for k := range addr {
 			if k != i {
-				links = append(links, nodebox.Link{Name: host(k), Addr: addr[k], Send: "*"})
+				links = append(links, nodebox.Link{Name: host(k), Addr: addr[k], Send: "test.*"})
 			}
 		}
 		out = append(out, newNode(t, nodebox.Options{Host: host(i), Addr: addr[i], Links: links}))
