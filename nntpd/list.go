@@ -91,7 +91,11 @@ func (x *session) listHeaders() error {
 		x.bad(nntp.CodeSyntax, "syntax: LIST HEADERS [MSGID|RANGE]")
 		return nil
 	}
-	x.lines(nntp.CodeList, "what HDR knows", ":\r\n:bytes\r\n:lines\r\n")
+	items := ":\r\n:bytes\r\n:lines\r\n"
+	if x.srv.cfg.Signer != nil {
+		items += ":signer\r\n"
+	}
+	x.lines(nntp.CodeList, "what HDR knows", items)
 	return nil
 }
 

@@ -212,6 +212,9 @@ func (x *session) field(name string) (func(spool.Entry) (string, error), bool) {
 	case "xref":
 		return plain(func(e *spool.Entry) string { return x.xrefText(e.Places) })
 	}
+	if signer := x.srv.cfg.Signer; signer != nil && strings.EqualFold(name, ":signer") {
+		return func(e spool.Entry) (string, error) { return signer(x.srv.ctx, e) }, true
+	}
 	if strings.HasPrefix(name, ":") {
 		x.c.Status(nntp.CodeNotSupported, "no such metadata item; LIST HEADERS says which there are")
 		return nil, false

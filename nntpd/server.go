@@ -62,6 +62,10 @@ type Config struct {
 	DistribPats   []string      // LIST DISTRIB.PATS, lines weight:pattern:value; nil: none
 	Version       string        // for CAPABILITIES and the greeting; default "litfass"
 
+	// Signer is the metadata item :signer of HDR: who signed an article and what
+	// that is worth, in words, on one line. nil: there is no such item.
+	Signer func(ctx context.Context, e spool.Entry) (string, error)
+
 	Now func() time.Time // default time.Now
 	Log *slog.Logger     // default: silent
 }
