@@ -147,6 +147,9 @@ func (l *Ledger) Posted(rows []Row) error {
 	})
 }
 
+// Backup writes a consistent copy of pki.db to path, which must not exist.
+func (l *Ledger) Backup(path string) error { return l.db.Backup(path) }
+
 // Figures are counts for status and metrics.
 type Figures struct {
 	Identities, Arrows, Held int

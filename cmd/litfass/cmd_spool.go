@@ -153,13 +153,14 @@ func (c *control) backup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer os.RemoveAll(tmp)
-	if err := c.core.state.Backup(filepath.Join(tmp, "state.db")); err != nil {
+	err = errors.Join(c.core.state.Backup(filepath.Join(tmp, "state.db")), c.core.keys.Ledger.Backup(filepath.Join(tmp, "pki.db")))
+	if err != nil {
 		reply(w, nil, err)
 		return
 	}
 	z := gzip.NewWriter(w)
 	t := tar.NewWriter(z)
-	err = addFile(t, filepath.Join(tmp, "state.db"), "state.db")
+	err = errors.Join(addFile(t, filepath.Join(tmp, "state.db"), "state.db"), addFile(t, filepath.Join(tmp, "pki.db"), "pki.db"))
 	for _, name := range c.core.precious() {
 		if err == nil {
 			err = addFile(t, c.core.dir.join(name), name)
@@ -177,7 +178,7 @@ func (c *control) backup(w http.ResponseWriter, r *http.Request) {
 // takes as they are.
 func (k *core) precious() []string {
 	var out []string
-	for _, pattern := range []string{"host", "keys/*", "keys/*/*", "spool/meta*", "pki.db"} {
+	for _, pattern := range []string{"host", "keys/*", "keys/*/*", "spool/meta*"} {
 		found, _ := filepath.Glob(k.dir.join(filepath.FromSlash(pattern)))
 		for _, f := range found {
 			if rel, err := filepath.Rel(k.dir.path, f); err == nil {

@@ -71,7 +71,7 @@ func cmdUserAdd(c *call) error {
 	}
 	fmt.Fprintf(c.out, "account %s made\n", u.Name)
 	if len(done.Words) > 0 {
-		fmt.Fprintf(c.out, "\nThe recovery words of its identity, shown this once. Write them down:\n\n  %s\n\n", strings.Join(done.Words, " "))
+		c.printWords(done.Words)
 	}
 	return nil
 }
@@ -136,7 +136,10 @@ func (c *control) userActs() {
 		return struct{}{}, noUser(u.Name, book.Passwd(ctx, u.Name, u.Password))
 	})
 	act(c, "user/rm", func(ctx context.Context, u userJSON) (struct{}, error) {
-		return struct{}{}, noUser(u.Name, book.Remove(ctx, u.Name))
+		if err := noUser(u.Name, book.Remove(ctx, u.Name)); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, c.core.keys.Forget(u.Name)
 	})
 	act(c, "user/list", func(ctx context.Context, _ struct{}) ([]userJSON, error) {
 		accounts, err := book.List(ctx)
@@ -156,6 +159,9 @@ func (c *control) userAdd(ctx context.Context, u userJSON) (userJSON, error) {
 	err := c.core.members.Add(ctx, members.Account{Name: u.Name, Email: u.Email, Admin: u.Admin, Feeds: u.Feeds}, u.Password)
 	if errors.Is(err, members.ErrExists) {
 		return u, fmt.Errorf("there is an account %s already; \"litfass user passwd\" sets its password", u.Name)
+	}
+	if err == nil && u.Feeds == "" {
+		u.Words, err = c.newIdentity(u)
 	}
 	u.Password = ""
 	return u, err

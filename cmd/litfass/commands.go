@@ -12,6 +12,7 @@ func commands() []command {
 		{name: "user", short: "accounts", sub: userCommands()},
 		{name: "peer", short: "neighbours to exchange articles with", sub: peerCommands()},
 		{name: "feed", short: "RSS, Atom and JSON feeds that become articles", sub: feedCommands()},
+		{name: "key", short: "identities, signatures, who vouches for whom", sub: keyCommands()},
 		{name: "post", args: "[FILE]", short: "post one article from a file or standard input", run: cmdPost},
 		{name: "import", args: "[--group G] [--create-groups] FILE...", short: "take articles from archives", run: cmdImport,
 			long: "Reads mbox, maildir, MH and tradspool folders, rnews batches, .gz and .zst of these, and\n.tar.gz of single articles. Octets are kept; duplicates and refusals are counted and explained."},

@@ -28,6 +28,7 @@ func newControl(k *core) *control {
 	c.articleActs()
 	c.userActs()
 	c.peerActs()
+	c.keyActs()
 	c.spoolActs()
 	c.waitingActs()
 	c.feedActs()

@@ -14,6 +14,7 @@ import (
 	"github.com/litfass/litfass/feeds/syndicate"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/pki"
 	"github.com/litfass/litfass/smtpd/courier"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
@@ -35,6 +36,7 @@ type core struct {
 	members *members.Book
 	peers   *peerBook
 	agent   *agent.Agent
+	keys    *pki.Keyring
 	shut    []func() error // closes what was opened, last first
 
 	// Set by a running node only.
@@ -90,7 +92,7 @@ func openCore(ctx context.Context, cfg config, log *slog.Logger, getenv func(str
 			return k, err
 		}
 	}
-	for _, open := range []func(context.Context) error{k.openSpool, k.openAgent, k.firstRun} {
+	for _, open := range []func(context.Context) error{k.openSpool, k.openAgent, k.openKeys, k.firstRun} {
 		if err := open(ctx); err != nil {
 			return k, err
 		}

@@ -213,4 +213,7 @@ func fillFigures(p *peerStatusJSON, stats []peer.Stats) {
 }
 
 // webRooms adds the paths of the rooms to the mux.
-func (s *server) webRooms(m *http.ServeMux) { s.forumPages(m) }
+func (s *server) webRooms(m *http.ServeMux) {
+	s.forumPages(m)
+	s.webKeys(m)
+}

@@ -105,6 +105,7 @@ func (s *server) start(ctx context.Context) error {
 	for _, begin := range []func(context.Context) (*part, error){
 		s.startControl,   // commands
 		s.startFollowers, // what happens because an article arrived
+		s.startKeys,      // statements and our own keys
 		s.startPeers,     // articles to neighbours
 		s.startFeeds,     // articles from RSS and Atom
 		s.startCourier,   // articles to mail subscribers

@@ -1,0 +1,347 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/pki"
+)
+
+func keyCommands() []command {
+	return []command{
+		{name: "new", args: "ACCOUNT --password-stdin", short: "make an identity for an account that has none, with recovery words", run: cmdKeyNew},
+		{name: "show", args: "[ID|ACCOUNT|node]", short: "draw who vouches for whom", run: cmdKeyShow},
+		{name: "trust", args: "[ID] [--purpose P] [--scope S] [--depth N] [--name NICK] [--remove] [--file FILE]",
+			short: "believe in what an identity vouches for; --file brings its statements", run: cmdKeyTrust},
+		{name: "rotate", args: "[--account NAME --password-stdin] [--bad-since WHEN]", short: "replace the node's key, or an account's, by the next one", run: cmdKeyRotate},
+		{name: "recover", args: "[ID] --account NAME [--password-stdin] [--bad-since WHEN]", short: "take an identity back with its 24 words",
+			long: "Asks for the recovery words and a new password. With --password-stdin the first line of\nstandard input is the password, the rest are the words.", run: cmdKeyRecover},
+		{name: "vouch", args: "SUBJECT PURPOSE [--scope S] [--depth N] [--days N] [--param P] [--account NAME --password-stdin]",
+			short: "give a right, or a name, to an identity or a key", run: cmdKeyVouch},
+		{name: "revoke", args: "SUBJECT [--purpose P] [--bad-since WHEN] [--account NAME --password-stdin]", short: "take back what was vouched for", run: cmdKeyRevoke},
+		{name: "verify", args: "FILE", short: "say what the signature of an article is worth", run: cmdKeyVerify},
+	}
+}
+
+// keyOwner adds the flags that say whose identity acts: the node's, or an account's.
+func (c *call) keyOwner(u *keyJSON) (stdin *bool) {
+	c.fs.StringVar(&u.Account, "account", "", "act as the identity of this `NAME`; without it: the node's")
+	return c.fs.Bool("password-stdin", false, "read the account's password from standard input, one line")
+}
+
+// ownPassword reads the password if an account acts.
+func (c *call) ownPassword(u *keyJSON, stdin bool) (err error) {
+	if u.Account != "" {
+		u.Password, err = c.password(stdin)
+	}
+	return err
+}
+
+// when is a flag: a date, a time, or how long ago.
+type when struct{ t **time.Time }
+
+func (w when) String() string { return "" }
+
+func (w when) Set(s string) error {
+	if d, err := parseDuration(s); err == nil {
+		t := time.Now().Add(-d)
+		*w.t = &t
+		return nil
+	}
+	for _, form := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04", "2006-01-02"} {
+		if t, err := time.ParseInLocation(form, s, time.Local); err == nil {
+			*w.t = &t
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is no time: write it like 2026-05-03, 2026-05-03 18:00, or 36h for 36 hours ago", s)
+}
+
+var _ flag.Value = when{}
+
+func (c *call) badSince(u *keyJSON) {
+	c.fs.Var(when{&u.BadSince}, "bad-since", "the key was in wrong hands since `WHEN` (2026-05-03, or 36h for 36 hours ago)")
+}
+
+// printWords shows recovery words, once.
+func (c *call) printWords(words []string) {
+	fmt.Fprint(c.out, "\nThe recovery words. They are shown this once and kept nowhere: write them down on\npaper. Whoever has them can take this identity over; without them a lost password\nor a stolen key can not be made good.\n\n")
+	for i := 0; i < len(words); i += 6 {
+		fmt.Fprintf(c.out, "  %2d  %s\n", i+1, strings.Join(words[i:min(i+6, len(words))], " "))
+	}
+	fmt.Fprintln(c.out)
+}
+
+func cmdKeyNew(c *call) error {
+	stdin := c.fs.Bool("password-stdin", false, "read the account's password from standard input, one line")
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	pw, err := c.password(*stdin)
+	if err != nil {
+		return err
+	}
+	var done keyJSON
+	if err := c.ask("key/new", keyJSON{Account: c.args[0], Password: pw}, &done); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(done)
+	}
+	fmt.Fprintf(c.out, "%s is id:%s\n", c.args[0], done.ID)
+	c.printWords(done.Words)
+	return nil
+}
+
+func cmdKeyShow(c *call) error {
+	if err := c.parse(0, 1); err != nil {
+		return err
+	}
+	var in, out keyJSON
+	if len(c.args) == 1 {
+		in.ID = c.args[0]
+	}
+	if err := c.ask("key/show", in, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(out)
+	}
+	if out.Standing != "" {
+		fmt.Fprintf(c.out, "id:%s\n%s\n\n", out.ID, out.Standing)
+	}
+	for _, b := range out.Tree {
+		c.branch(b, "", "")
+	}
+	return nil
+}
+
+// branch draws one branch of the tree.
+func (c *call) branch(b pki.Branch, first, rest string) {
+	line := b.Subject
+	if b.Name != "" {
+		line = b.Name + "  " + line
+	}
+	line += "  " + strings.Join(b.Purposes, "; ")
+	if b.Status != "" && b.Status != "live" {
+		line += "  [" + b.Status + "]"
+	}
+	if b.Until != 0 {
+		line += "  until " + time.Unix(b.Until, 0).UTC().Format("2006-01-02")
+	}
+	if b.Again {
+		line += "  (see above)"
+	}
+	fmt.Fprintln(c.out, first+line)
+	for i, f := range b.Follow {
+		if i+1 < len(b.Follow) || b.More > 0 {
+			c.branch(f, rest+"├─ ", rest+"│  ")
+		} else {
+			c.branch(f, rest+"└─ ", rest+"   ")
+		}
+	}
+	if b.More > 0 {
+		fmt.Fprintf(c.out, "%s└─ and %d more\n", rest, b.More)
+	}
+}
+
+func cmdKeyTrust(c *call) error {
+	var u keyJSON
+	c.fs.StringVar(&u.Purpose, "purpose", "", "for what: post, moderate, create, gate, relay, introduce, * (`P`; default post)")
+	c.fs.StringVar(&u.Scope, "scope", "", "in which groups: `PATTERNS` like mesh.*,!mesh.admin.*")
+	c.fs.IntVar(&u.Depth, "depth", 2, "how many further arrows may follow: `N`")
+	c.fs.StringVar(&u.Name, "name", "", "what you call it: `NICK`")
+	c.fs.BoolVar(&u.Remove, "remove", false, "do not believe in it any more")
+	file := c.fs.String("file", "", "statements to take in, from `FILE` (- is standard input)")
+	if err := c.parse(0, 1); err != nil {
+		return err
+	}
+	if len(c.args) == 0 && *file == "" {
+		return usagef("key trust: it takes an identity, or --file")
+	}
+	if len(c.args) == 1 {
+		u.ID = c.args[0]
+	}
+	if *file != "" {
+		text, err := c.readAll(*file)
+		if err != nil {
+			return fmt.Errorf("read statements: %w", err)
+		}
+		u.Text = text
+	}
+	var out keyJSON
+	if err := c.ask("key/trust", u, &out); err != nil {
+		return err
+	}
+	if *file != "" {
+		fmt.Fprintf(c.out, "%d statements are known now\n", out.Count)
+	}
+	switch {
+	case u.ID == "":
+	case u.Remove:
+		fmt.Fprintf(c.out, "id:%s is not trusted any more\n", out.ID)
+	default:
+		fmt.Fprintf(c.out, "id:%s is trusted for %s in %s, and whom it vouches for\n", out.ID, or(u.Purpose, "post"), or(u.Scope, "all groups"))
+	}
+	return nil
+}
+
+// readAll reads a file, or standard input for "-"; at most 64 MiB.
+func (c *call) readAll(name string) (string, error) {
+	in := c.in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return "", err
+		}
+		defer f.Close()
+		in = f
+	}
+	b, err := io.ReadAll(io.LimitReader(in, 64<<20+1))
+	if err == nil && len(b) > 64<<20 {
+		err = errors.New("it is larger than 64 MiB")
+	}
+	return string(b), err
+}
+
+func cmdKeyRotate(c *call) error {
+	var u keyJSON
+	stdin := c.keyOwner(&u)
+	c.badSince(&u)
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	if err := c.ownPassword(&u, *stdin); err != nil {
+		return err
+	}
+	if err := c.ask("key/rotate", u, nil); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "the key of %s is replaced; the news of it travels as articles\n", or(u.Account, "this node"))
+	return nil
+}
+
+func cmdKeyRecover(c *call) error {
+	var u keyJSON
+	c.fs.StringVar(&u.Account, "account", "", "the account that is to have the identity: `NAME`")
+	stdin := c.fs.Bool("password-stdin", false, "first line of standard input: the new password; the rest: the words")
+	c.badSince(&u)
+	if err := c.parse(0, 1); err != nil {
+		return err
+	}
+	if u.Account == "" {
+		return usagef("key recover: say which account is to have the identity: --account NAME")
+	}
+	if len(c.args) == 1 {
+		u.ID = c.args[0]
+	}
+	in := bufio.NewReader(io.LimitReader(c.in, 64<<10))
+	line := func(question string) (string, error) {
+		if !*stdin {
+			fmt.Fprint(c.out, question)
+		}
+		s, err := in.ReadString('\n')
+		if s == "" && err != nil {
+			return "", errors.New("standard input ended before everything was answered")
+		}
+		return strings.TrimSpace(s), nil
+	}
+	var err error
+	if u.Password, err = line("A new password for " + u.Account + ": "); err != nil {
+		return err
+	}
+	for len(strings.Fields(u.Text)) < 24 {
+		s, err := line(fmt.Sprintf("Recovery words, from word %d on: ", len(strings.Fields(u.Text))+1))
+		if err != nil {
+			return err
+		}
+		u.Text += " " + s
+	}
+	if _, err := pki.ParseWords(u.Text); err != nil {
+		return err
+	}
+	var out keyJSON
+	if err := c.ask("key/recover", u, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(out)
+	}
+	fmt.Fprintf(c.out, "%s has the identity id:%s, with new keys. The old words are used up.\n", u.Account, out.ID)
+	c.printWords(out.Words)
+	return nil
+}
+
+func cmdKeyVouch(c *call) error {
+	var u keyJSON
+	stdin := c.keyOwner(&u)
+	c.fs.StringVar(&u.Scope, "scope", "", "in which groups: `PATTERNS` like mesh.*,!mesh.admin.* (default: all)")
+	c.fs.IntVar(&u.Depth, "depth", 0, "how many further arrows may follow from the subject: `N`")
+	c.fs.IntVar(&u.Days, "days", 0, "for how many days: `N` (default 400; 100 for moderate, create, gate, relay)")
+	c.fs.StringVar(&u.Param, "param", "", "`PARAM` of the purpose, like nick=anna")
+	if err := c.parse(2, 2); err != nil {
+		return err
+	}
+	u.Subject, u.Purpose = c.args[0], c.args[1]
+	if err := c.ownPassword(&u, *stdin); err != nil {
+		return err
+	}
+	var out keyJSON
+	if err := c.ask("key/vouch", u, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(out)
+	}
+	fmt.Fprintf(c.out, "%s vouches for %s: %s\n", or(u.Account, "this node"), out.Subject, u.Purpose)
+	return nil
+}
+
+func cmdKeyRevoke(c *call) error {
+	var u keyJSON
+	stdin := c.keyOwner(&u)
+	c.fs.StringVar(&u.Purpose, "purpose", "", "only what was given for `P`")
+	c.badSince(&u)
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	u.Subject = c.args[0]
+	if err := c.ownPassword(&u, *stdin); err != nil {
+		return err
+	}
+	var out keyJSON
+	if err := c.ask("key/revoke", u, &out); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.out, "%d arrows taken back; the news of it travels as articles\n", out.Count)
+	return nil
+}
+
+func cmdKeyVerify(c *call) error {
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	text, err := c.readAll(c.args[0])
+	if err != nil {
+		return fmt.Errorf("read the article: %w", err)
+	}
+	var out keyJSON
+	if err := c.ask("key/verify", keyJSON{Octets: []byte(text)}, &out); err != nil {
+		return err
+	}
+	if c.json {
+		err = c.printJSON(out)
+	} else {
+		_, err = fmt.Fprintln(c.out, strings.TrimSpace(out.Result+" "+out.Detail))
+	}
+	if err == nil && out.Result != string(pki.ResultVerified) {
+		return errSilent
+	}
+	return err
+}

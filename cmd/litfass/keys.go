@@ -1,0 +1,355 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/pki"
+	"github.com/litfass/litfass/pki/directory"
+	"github.com/litfass/litfass/spool"
+)
+
+// openKeys opens pki.db and the keys, and lets the agent sign and verify with
+// them. The first start makes the node's identity and the directory's groups.
+func (k *core) openKeys(ctx context.Context) error {
+	db, err := state.Open(k.dir.join("pki.db"))
+	if err != nil {
+		return err
+	}
+	k.shut = append(k.shut, db.Close)
+	ledger, err := pki.Open(db, k.now)
+	if err != nil {
+		return err
+	}
+	if k.keys, err = pki.OpenKeyring(filepath.Join(k.dir.path, "keys"), ledger); err != nil {
+		return err
+	}
+	k.agent.Keys = k.keys
+	k.agent.Filters = append(k.agent.Filters, directory.Filter{Prefix: k.cfg.PKI.Prefix})
+	return directory.MakeGroups(ctx, k.spool, k.cfg.PKI.Prefix)
+}
+
+// startKeys runs what keeps statements moving: the follower that applies those
+// of articles, the publisher of our own, the sweep.
+func (s *server) startKeys(context.Context) (*part, error) {
+	k := s.core
+	ctx, cancel := context.WithCancel(context.Background())
+	follow := &directory.Follower{Prefix: k.cfg.PKI.Prefix, Spool: k.spool, Ledger: k.keys.Ledger, Told: func(source string, out pki.Outcome) {
+		if n := out.Count(pki.Stopped); n > 0 {
+			s.log.Warn("statements stopped by a quota", "from", source, "count", n)
+		}
+	}}
+	if err := k.followers.Start(ctx, follow, agent.AtBeginning); err != nil {
+		cancel()
+		return nil, err
+	}
+	publish := &directory.Publisher{Prefix: k.cfg.PKI.Prefix, Host: k.host, Ledger: k.keys.Ledger, Agent: k.agent, Log: s.log}
+	done := make(chan struct{}, 2)
+	go func() { publish.Run(ctx); done <- struct{}{} }()
+	go func() { s.tendKeys(ctx); done <- struct{}{} }()
+	s.metrics = append(s.metrics, func(w *metricWriter) {
+		f := k.keys.Ledger.Figures()
+		w.gauge("litfass_pki_identities", "identities known", float64(f.Identities))
+		w.gauge("litfass_pki_arrows", "arrows that count", float64(f.Arrows))
+		w.gauge("litfass_pki_held", "statements that nothing known vouches for yet", float64(f.Held))
+	})
+	return &part{name: "keys", stop: func(context.Context) error {
+		cancel()
+		<-done
+		<-done
+		return nil
+	}}, nil
+}
+
+// tendKeys looks again at what waits whenever statements came, and sweeps each hour.
+func (s *server) tendKeys(ctx context.Context) {
+	l := s.core.keys.Ledger
+	hour := time.NewTicker(time.Hour)
+	defer hour.Stop()
+	for {
+		changed := l.Changed()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+			if err := s.core.agent.Reconsider(ctx); err != nil && ctx.Err() == nil {
+				s.log.Warn("what waits for a key could not be looked at", "error", err)
+			}
+		case <-hour.C:
+			if err := l.Sweep(); err != nil {
+				s.log.Warn("old statements could not be swept out", "error", err)
+			}
+		}
+	}
+}
+
+// webKeys adds the directory's paths.
+func (s *server) webKeys(m *http.ServeMux) {
+	m.Handle(directory.Path, directory.Handler(s.core.keys.Ledger))
+}
+
+// signerOf says in a line who signed a stored article and what that is worth: the
+// metadata item :signer.
+func (k *core) signerOf(ctx context.Context, e spool.Entry) (string, error) {
+	if e.Has&article.HasSignature == 0 {
+		return string(pki.ResultNone), nil
+	}
+	if e.Proof.State == article.ProofNone { // ranges leave it out
+		full, err := k.spool.ByID(ctx, e.ID)
+		if err != nil {
+			return "", err
+		}
+		e = full
+	}
+	groups, _ := article.LenientGroups(e.Newsgroups, 0)
+	r, err := k.keys.Judge(ctx, e.Proof, e.Arrived, groups)
+	if err != nil || e.Proof.State == article.ProofNone {
+		return r, err
+	}
+	return r + " " + e.Proof.Purpose + " " + e.Proof.Identity, nil
+}
+
+// newIdentity makes the identity of a new account; an administrator's may also
+// moderate and make groups wherever this node is believed.
+func (c *control) newIdentity(u userJSON) ([]string, error) {
+	id, words, err := c.core.keys.NewIdentity(u.Name, u.Password)
+	if err != nil {
+		return nil, fmt.Errorf("the account is made, but its identity is not: %w", err)
+	}
+	if u.Admin {
+		for _, purpose := range []string{"moderate", "create"} {
+			if _, err := c.core.keys.Vouch("", "", pki.Grant{Purpose: purpose, Subject: id.Subject()}); err != nil {
+				return nil, fmt.Errorf("the account is made, but may not %s elsewhere: %w", purpose, err)
+			}
+		}
+	}
+	return words, nil
+}
+
+// keyActs answer the commands that begin with key.
+func (c *control) keyActs() {
+	act(c, "key/new", c.keyNew)
+	act(c, "key/show", c.keyShow)
+	act(c, "key/trust", c.keyTrust)
+	act(c, "key/rotate", c.keyRotate)
+	act(c, "key/recover", c.keyRecover)
+	act(c, "key/vouch", c.keyVouch)
+	act(c, "key/revoke", c.keyRevoke)
+	act(c, "key/verify", c.keyVerify)
+}
+
+// keyJSON is what the key commands send and get; each uses what it needs.
+type keyJSON struct {
+	Account  string     `json:"account,omitempty"`
+	Password string     `json:"password,omitempty"` // to the node only
+	ID       string     `json:"id,omitempty"`
+	Words    []string   `json:"recovery_words,omitempty"`
+	Subject  string     `json:"subject,omitempty"`
+	Purpose  string     `json:"purpose,omitempty"`
+	Scope    string     `json:"scope,omitempty"`
+	Depth    int        `json:"depth,omitempty"`
+	Days     int        `json:"days,omitempty"`
+	Param    string     `json:"param,omitempty"`
+	Name     string     `json:"name,omitempty"`
+	Remove   bool       `json:"remove,omitempty"`
+	BadSince *time.Time `json:"bad_since,omitempty"`
+	Text     string     `json:"text,omitempty"`   // statements, or words
+	Octets   []byte     `json:"octets,omitempty"` // an article
+	Count    int        `json:"count,omitempty"`
+	Result   string     `json:"result,omitempty"`
+	Detail   string     `json:"detail,omitempty"`
+
+	Standing string       `json:"standing,omitempty"`
+	Tree     []pki.Branch `json:"tree,omitempty"`
+}
+
+// identity finds the identity that somebody means: an id, an account, or "node".
+func (c *control) identity(name string) (pki.ID, error) {
+	if name == "node" {
+		return c.core.keys.NodeID(), nil
+	}
+	if id, ok := c.core.keys.Account(name); ok {
+		return id, nil
+	}
+	id, err := pki.ParseID(name)
+	if err != nil {
+		return id, fmt.Errorf("%q is neither an account with an identity here nor an identity (%w); \"litfass key show\" lists them", name, err)
+	}
+	return id, nil
+}
+
+// subject finds what an arrow is to point to.
+func (c *control) subject(name string) (pki.Subject, error) {
+	if s, err := pki.ParseSubject(name); err == nil {
+		return s, nil
+	}
+	id, err := c.identity(name)
+	return id.Subject(), err
+}
+
+// checkPassword sees that the account is there and the password is its own.
+func (c *control) checkPassword(ctx context.Context, u keyJSON) error {
+	if u.Account == "" {
+		return nil
+	}
+	if _, err := c.core.members.Get(ctx, u.Account); err != nil {
+		return noUser(u.Account, err)
+	}
+	return nil
+}
+
+func (c *control) keyNew(ctx context.Context, u keyJSON) (keyJSON, error) {
+	if err := c.checkPassword(ctx, u); err != nil {
+		return keyJSON{}, err
+	}
+	id, words, err := c.core.keys.NewIdentity(u.Account, u.Password)
+	return keyJSON{Account: u.Account, ID: id.String(), Words: words}, err
+}
+
+func (c *control) keyShow(_ context.Context, u keyJSON) (keyJSON, error) {
+	var id pki.ID
+	if u.ID != "" {
+		var err error
+		if id, err = c.identity(u.ID); err != nil {
+			return keyJSON{}, err
+		}
+	}
+	out := keyJSON{Tree: c.core.keys.Ledger.Tree(id, c.core.keys.Names())}
+	if !id.IsZero() {
+		st, err := c.core.keys.Ledger.Identity(id)
+		if err != nil {
+			return out, err
+		}
+		out.ID, out.Standing = id.String(), (&pki.StandingError{ID: id, State: st}).Error()
+	}
+	return out, nil
+}
+
+func (c *control) keyTrust(_ context.Context, u keyJSON) (keyJSON, error) {
+	l := c.core.keys.Ledger
+	if u.Text != "" {
+		list, err := pki.ParseStatements(u.Text)
+		if err != nil {
+			return keyJSON{}, err
+		}
+		out, err := l.Apply("", list)
+		if err != nil {
+			return keyJSON{}, err
+		}
+		u.Count = out.Count(pki.Taken) + out.Count(pki.Known)
+	}
+	if u.ID == "" {
+		return keyJSON{Count: u.Count}, nil
+	}
+	id, err := c.identity(u.ID)
+	if err != nil {
+		return keyJSON{}, err
+	}
+	out := keyJSON{ID: id.String(), Count: u.Count}
+	if u.Remove {
+		return out, l.Distrust(id, u.Purpose, u.Scope)
+	}
+	purpose := u.Purpose
+	if purpose == "" {
+		purpose = "post"
+	}
+	return out, l.Trust(pki.Anchor{ID: id, Purpose: purpose, Scope: or(u.Scope, "*"), Depth: u.Depth, Name: u.Name})
+}
+
+func (c *control) keyRotate(_ context.Context, u keyJSON) (keyJSON, error) {
+	return keyJSON{}, c.core.keys.Rotate(u.Account, u.Password, u.BadSince)
+}
+
+func (c *control) keyRecover(ctx context.Context, u keyJSON) (keyJSON, error) {
+	if err := c.checkPassword(ctx, u); err != nil {
+		return keyJSON{}, err
+	}
+	id, err := c.identity(or(u.ID, u.Account))
+	if err != nil {
+		return keyJSON{}, err
+	}
+	words, err := c.core.keys.Recover(id, u.Text, u.Account, u.Password, nil, u.BadSince)
+	if err != nil {
+		return keyJSON{}, err
+	}
+	return keyJSON{ID: id.String(), Words: words}, c.core.members.Passwd(ctx, u.Account, u.Password)
+}
+
+func (c *control) keyVouch(_ context.Context, u keyJSON) (keyJSON, error) {
+	sub, err := c.subject(u.Subject)
+	if err != nil {
+		return keyJSON{}, err
+	}
+	s, err := c.core.keys.Vouch(u.Account, u.Password, pki.Grant{Purpose: u.Purpose, Subject: sub, Scope: u.Scope, Depth: u.Depth, Days: u.Days, Param: u.Param})
+	if err != nil {
+		return keyJSON{}, err
+	}
+	return keyJSON{Subject: sub.String(), Text: s.Text()}, nil
+}
+
+func (c *control) keyRevoke(_ context.Context, u keyJSON) (keyJSON, error) {
+	sub, err := c.subject(u.Subject)
+	if err != nil {
+		return keyJSON{}, err
+	}
+	n, err := c.core.keys.Revoke(u.Account, u.Password, sub, u.Purpose, u.BadSince)
+	if err == nil && n == 0 {
+		err = errors.New("there is no arrow from this identity to that; \"litfass key show\" draws those there are")
+	}
+	return keyJSON{Count: n}, err
+}
+
+// keyVerify judges one article as if it came now; one that is here is judged as of its arrival.
+func (c *control) keyVerify(ctx context.Context, u keyJSON) (keyJSON, error) {
+	wire, err := article.Normalize(u.Octets, c.core.limits())
+	if err != nil {
+		return keyJSON{Result: string(pki.ResultInvalid), Detail: err.Error()}, nil
+	}
+	a, err := article.Parse(wire, c.core.limits())
+	if err != nil {
+		return keyJSON{Result: string(pki.ResultInvalid), Detail: err.Error()}, nil
+	}
+	p, result, hold, err := c.core.keys.Verify(ctx, a, c.core.now(), false)
+	switch {
+	case result == "":
+		return keyJSON{}, err
+	case err != nil:
+		return keyJSON{Result: result, Detail: err.Error()}, nil
+	}
+	if e, err := c.core.spool.ByID(ctx, a.ID()); err == nil && e.Proof.Digest == p.Digest && p.State == article.ProofHolds {
+		groups, _ := article.LenientGroups(e.Newsgroups, 0)
+		if result, err = c.core.keys.Judge(ctx, e.Proof, e.Arrived, groups); err != nil {
+			return keyJSON{}, err
+		}
+	}
+	out := keyJSON{Result: result, ID: p.Identity, Purpose: p.Purpose}
+	if p.State == article.ProofHolds {
+		out.Detail = c.about(p)
+	}
+	if !hold.IsZero() {
+		out.Detail += "; its time of signing lies ahead of this clock, it would wait until " + hold.UTC().Format(time.RFC1123)
+	}
+	return out, nil
+}
+
+// about says who signed, in a few words.
+func (c *control) about(p article.Proof) string {
+	id, err := pki.ParseID(p.Identity)
+	if err != nil {
+		return ""
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "signed %s as %s by id:%s", time.Unix(p.Time, 0).UTC().Format(time.RFC3339), p.Purpose, p.Identity)
+	if name := c.core.keys.Names()[id]; name != "" {
+		fmt.Fprintf(&b, " (%s)", name)
+	}
+	return b.String()
+}
