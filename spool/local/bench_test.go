@@ -23,15 +23,19 @@ func benchSpool(b *testing.B, n int, cfg Config) *Spool {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { s.Close() })
+	s.putGroupsBench()
+	fill(b, s, 0, n, 128, 300)
+	return s
+}
+
+func (s *Spool) putGroupsBench() {
 	var infos []spool.GroupInfo
 	for i := range 50 {
 		infos = append(infos, spool.GroupInfo{Name: benchGroup(i)})
 	}
 	if err := s.PutGroups(context.Background(), infos...); err != nil {
-		b.Fatal(err)
+		panic(err)
 	}
-	fill(b, s, 0, n, 128, 300)
-	return s
 }
 
 func benchGroup(i int) article.Group { return article.Group(fmt.Sprintf("bench.group.%d", i%50)) }

@@ -213,13 +213,8 @@ func openMeta(fs disk.FS, dir string) (*metaLog, []metaRec, error) {
 		at += n
 	}
 	l.size, l.fresh = int64(at), int64(at)
-	if at < len(b) {
-		if err := f.Truncate(l.size); err != nil {
-			return nil, nil, fmt.Errorf("cut meta log: %w", err)
-		}
-		if err := f.Sync(); err != nil {
-			return nil, nil, fmt.Errorf("cut meta log: %w", err)
-		}
+	if err := settleFile(f, l.size, size); err != nil {
+		return nil, nil, fmt.Errorf("meta log: %w", err)
 	}
 	return l, recs, nil
 }

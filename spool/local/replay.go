@@ -113,8 +113,8 @@ func (s *Spool) openOne(g *segment, h segHead, ends map[uint32]int64, newest boo
 	if err := g.rescan(end, sealed, s.log.Warn); err != nil {
 		return err
 	}
-	if newest && g.size < onDisk {
-		if err := cutOff(f, g.size); err != nil {
+	if newest {
+		if err := settleFile(f, g.size, onDisk); err != nil {
 			return err
 		}
 	}
@@ -127,12 +127,16 @@ func (s *Spool) openOne(g *segment, h segHead, ends map[uint32]int64, newest boo
 	return nil
 }
 
-func cutOff(f disk.File, size int64) error {
-	if err := f.Truncate(size); err != nil {
-		return fmt.Errorf("cut off: %w", err)
+// settleFile cuts off what is no sound record and syncs the rest: a killed
+// process may have left records that are seen now but were not yet synced.
+func settleFile(f disk.File, size, onDisk int64) error {
+	if size < onDisk {
+		if err := f.Truncate(size); err != nil {
+			return fmt.Errorf("cut off what was never acknowledged: %w", err)
+		}
 	}
 	if err := f.Sync(); err != nil {
-		return fmt.Errorf("cut off: %w", err)
+		return fmt.Errorf("sync what was found: %w", err)
 	}
 	return nil
 }

@@ -191,6 +191,9 @@ func (s *Spool) open() error {
 		return err
 	}
 	s.lock = lock
+	if err := s.fs.SyncDir(s.cfg.Dir); err != nil { // names that a killed process made
+		return err
+	}
 	acts, err := s.openLog()
 	if err != nil {
 		return err
