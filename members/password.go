@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"time"
 
@@ -57,6 +58,10 @@ func (b *Book) argon(ctx context.Context, password string, salt []byte, time, me
 		return nil, ctx.Err()
 	}
 	defer func() { <-b.slots }()
+	// Each hashing allocates its 16 MiB anew. Collecting them before the next one
+	// begins costs a few ms and keeps fifty logins within 32 MiB; left to itself
+	// the collector let the heap grow to 69 MiB for twelve.
+	defer runtime.GC()
 	return argon2.IDKey([]byte(password), salt, time, memory, argonLanes, 32), nil
 }
 
