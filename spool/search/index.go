@@ -1,0 +1,218 @@
+package search
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/blevesearch/bleve/v2"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
+	"github.com/blevesearch/bleve/v2/analysis/analyzer/simple"
+	"github.com/blevesearch/bleve/v2/analysis/lang/cjk"
+	"github.com/blevesearch/bleve/v2/analysis/lang/de"
+	"github.com/blevesearch/bleve/v2/analysis/lang/en"
+	"github.com/blevesearch/bleve/v2/index/scorch"
+	"github.com/blevesearch/bleve/v2/mapping"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/spool"
+)
+
+// Spool is the slice of spool.Store that the index reads.
+type Spool interface {
+	Open(ctx context.Context, seq spool.Seq) (*article.Article, error)
+	Lookup(ctx context.Context, id article.ID) (spool.State, error)
+	Last() spool.Seq
+}
+
+// batchSize is how many articles are written at once: more is faster and costs
+// memory (about 0.15 MiB each while they are worked on).
+const batchSize = 64
+
+// maxText is how much of an article is indexed, in octets.
+const maxText = 64 << 10
+
+// version is part of the folder's name: another mapping grows another index.
+const version = "1"
+
+// Index is a full-text index on disk. It is a spool.Follower, and safe for
+// concurrent use.
+type Index struct {
+	spool Spool
+	index bleve.Index
+
+	mu    sync.Mutex
+	batch *bleve.Batch
+	last  spool.Seq // in the batch
+	done  spool.Seq // written
+}
+
+// Open opens the index in dir, or makes it; one that cannot be opened is thrown
+// away. fresh says that it is empty and wants the log from the beginning.
+func Open(dir string, s Spool) (x *Index, fresh bool, err error) {
+	path := filepath.Join(dir, "v"+version)
+	b, err := bleve.Open(path)
+	if err != nil {
+		if err := os.RemoveAll(dir); err != nil {
+			return nil, false, fmt.Errorf("remove a broken search index: %w", err)
+		}
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, false, fmt.Errorf("make the search index: %w", err)
+		}
+		fresh = true
+		b, err = bleve.NewUsing(path, indexMapping(), scorch.Name, scorch.Name, nil)
+		if err != nil {
+			return nil, false, fmt.Errorf("make the search index: %w", err)
+		}
+	}
+	return &Index{spool: s, index: b, batch: b.NewBatch()}, fresh, nil
+}
+
+// The fields of a document. text holds subject and body.
+const (
+	fieldFrom  = "from"
+	fieldGroup = "group"
+	fieldDate  = "date"
+	fieldSubj  = "subject"
+)
+
+// languages are the text fields and their analyzers.
+var languages = [...][2]string{{"de", de.AnalyzerName}, {"en", en.AnalyzerName}, {"cjk", cjk.AnalyzerName}}
+
+func indexMapping() mapping.IndexMapping {
+	field := func(analyzer string, positions bool) *mapping.FieldMapping {
+		f := bleve.NewTextFieldMapping()
+		f.Analyzer, f.Store, f.IncludeInAll, f.DocValues = analyzer, false, false, false
+		f.IncludeTermVectors = positions
+		return f
+	}
+	doc := bleve.NewDocumentStaticMapping()
+	for _, l := range languages {
+		doc.AddFieldMappingsAt(l[0], field(l[1], true))
+	}
+	doc.AddFieldMappingsAt(fieldSubj, field(simple.Name, false))
+	doc.AddFieldMappingsAt(fieldFrom, field(simple.Name, false))
+	doc.AddFieldMappingsAt(fieldGroup, field(keyword.Name, false))
+	date := bleve.NewDateTimeFieldMapping()
+	date.Store, date.IncludeInAll = false, false
+	doc.AddFieldMappingsAt(fieldDate, date)
+	m := bleve.NewIndexMapping()
+	m.DefaultMapping, m.StoreDynamic, m.IndexDynamic, m.DocValuesDynamic = doc, false, false, false
+	return m
+}
+
+// Name names the cursor.
+func (x *Index) Name() string { return "search" }
+
+// Done is up to which article all is written; the cursor is saved from it.
+func (x *Index) Done() spool.Seq {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.done
+}
+
+// Follow takes an article up. It is written with the next full batch, or as soon
+// as nothing newer is there.
+func (x *Index) Follow(ctx context.Context, e spool.Entry) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if e.Seq <= x.last {
+		return nil
+	}
+	if e.Has&article.HasControl == 0 {
+		a, err := x.spool.Open(ctx, e.Seq)
+		switch {
+		case errors.Is(err, spool.ErrNotFound): // gone meanwhile
+		case err != nil:
+			return fmt.Errorf("open article %d for the search index: %w", e.Seq, err)
+		default:
+			if err := x.batch.Index(string(e.ID), document(e, a)); err != nil {
+				return spool.Permanent(fmt.Errorf("index %s: %w", e.ID, err))
+			}
+		}
+	}
+	x.last = e.Seq
+	if x.batch.Size() >= batchSize || x.spool.Last() <= e.Seq {
+		return x.flush()
+	}
+	return nil
+}
+
+// flush writes the batch. x.mu is held.
+func (x *Index) flush() error {
+	if x.batch.Size() > 0 {
+		if err := x.index.Batch(x.batch); err != nil {
+			x.last = x.done // told again from here
+			x.batch.Reset()
+			return fmt.Errorf("write the search index: %w", err)
+		}
+		x.batch.Reset()
+	}
+	x.done = x.last
+	return nil
+}
+
+// document is what is indexed of an article.
+func document(e spool.Entry, a *article.Article) map[string]any {
+	subject := content.Header(e.Subject)
+	text := content.Of(a).Plain()
+	if len(text) > maxText {
+		text = strings.ToValidUTF8(text[:maxText], "")
+	}
+	groups := make([]string, len(e.Places))
+	for i, p := range e.Places {
+		groups[i] = string(p.Group)
+	}
+	when := e.Arrived
+	if t, err := article.ParseDate(e.Date); err == nil && t.Before(e.Arrived) && t.Year() > 1970 {
+		when = t
+	}
+	return map[string]any{
+		language(text): subject + "\n" + text, fieldSubj: subject, fieldFrom: content.Header(e.From), fieldGroup: groups,
+		fieldDate: when.UTC().Truncate(time.Second),
+	}
+}
+
+// Count is how many articles are indexed.
+func (x *Index) Count() (uint64, error) { return x.index.DocCount() }
+
+// Sweep removes at most limit articles that the spool has no longer, beginning at
+// offset; it returns where to go on, 0 at the end.
+func (x *Index) Sweep(ctx context.Context, offset, limit int) (next int, err error) {
+	req := bleve.NewSearchRequestOptions(bleve.NewMatchAllQuery(), limit, offset, false)
+	req.SortBy([]string{"_id"})
+	res, err := x.index.SearchInContext(ctx, req)
+	if err != nil {
+		return 0, fmt.Errorf("sweep the search index: %w", err)
+	}
+	batch := x.index.NewBatch()
+	for _, h := range res.Hits {
+		st, err := x.spool.Lookup(ctx, article.ID(h.ID))
+		if err != nil {
+			return 0, err
+		}
+		if st != spool.Stored {
+			batch.Delete(h.ID)
+		}
+	}
+	if err := x.index.Batch(batch); err != nil {
+		return 0, fmt.Errorf("sweep the search index: %w", err)
+	}
+	if len(res.Hits) < limit {
+		return 0, nil
+	}
+	return offset + limit - batch.Size(), nil
+}
+
+// Close writes what is left and closes the files.
+func (x *Index) Close() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return errors.Join(x.flush(), x.index.Close())
+}
