@@ -11,6 +11,7 @@ func commands() []command {
 		{name: "group", short: "newsgroups", sub: groupCommands()},
 		{name: "user", short: "accounts", sub: userCommands()},
 		{name: "peer", short: "neighbours to exchange articles with", sub: peerCommands()},
+		{name: "search", args: "QUERY", short: "find articles: words, \"phrases\", from:, group:, subject:, after:, before:, -without", run: cmdSearch},
 		{name: "feed", short: "RSS, Atom and JSON feeds that become articles", sub: feedCommands()},
 		{name: "key", short: "identities, signatures, who vouches for whom", sub: keyCommands()},
 		{name: "post", args: "[FILE]", short: "post one article from a file or standard input", run: cmdPost},

@@ -32,6 +32,7 @@ func newControl(k *core) *control {
 	c.spoolActs()
 	c.waitingActs()
 	c.feedActs()
+	act(c, "search", c.search)
 	return c
 }
 

@@ -45,6 +45,7 @@ type core struct {
 
 	lazy    sync.Mutex // of what is opened when first asked for:
 	feeds   *syndicate.Poller
+	search  searcher
 	courier *courier.Courier
 }
 

@@ -111,9 +111,10 @@ func (s *server) start(ctx context.Context) error {
 		s.startCourier,   // articles to mail subscribers
 		s.startNNTP,      // newsreaders and peers
 
-		s.startSMTP,  // mail to groups
-		s.startForum, // threads for the browser
-		s.startHTTP,  // browsers, feeds, metrics
+		s.startSMTP,   // mail to groups
+		s.startSearch, // words for the browser
+		s.startForum,  // threads for the browser
+		s.startHTTP,   // browsers, feeds, metrics
 	} {
 		p, err := begin(ctx)
 		if err != nil {
