@@ -327,7 +327,7 @@ type Status struct {
 	Peers    int   // connected now
 	Fetching bool
 	Active   bool // in the engine
-	WebSeeds int  // in use
+	WebInUse int  // web seeds in use
 	Err      string
 }
 
@@ -347,7 +347,7 @@ func (e *Engine) Status(h Infohash) (Status, error) {
 	if !ok {
 		return st, nil
 	}
-	st.Active, st.Peers, st.WebSeeds = true, len(a.t.PeerConns()), len(a.t.WebseedPeerConns())
+	st.Active, st.Peers, st.WebInUse = true, len(a.t.PeerConns()), len(a.t.WebseedPeerConns())
 	if a.job != nil {
 		st.Fetching = true
 	}

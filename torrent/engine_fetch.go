@@ -424,8 +424,7 @@ func (e *Engine) OpenFile(ctx context.Context, h Infohash, i int) (io.ReadSeekCl
 	}
 	r := files[i].NewReader()
 	r.SetReadahead(readAhead)
-	r.SetContext(ctx)
-	return r, nil
+	return &Arriving{r: r, ctx: ctx}, nil
 }
 
 // Resume goes on with what was being fetched when the node last stopped.
@@ -438,3 +437,29 @@ func (e *Engine) Resume() {
 		}
 	}
 }
+
+// Arriving reads a file while its octets arrive. One goroutine may use it.
+type Arriving struct {
+	r        bt.Reader
+	ctx      context.Context
+	patience time.Duration
+}
+
+// SetPatience bounds how long a Read waits; by default for ever.
+func (a *Arriving) SetPatience(d time.Duration) { a.patience = d }
+
+// Read returns what is there, or waits; it fails with the context's error.
+func (a *Arriving) Read(p []byte) (int, error) {
+	if a.patience <= 0 {
+		return a.r.ReadContext(a.ctx, p)
+	}
+	ctx, cancel := context.WithTimeout(a.ctx, a.patience)
+	defer cancel()
+	return a.r.ReadContext(ctx, p)
+}
+
+// Seek moves what is asked for first.
+func (a *Arriving) Seek(off int64, whence int) (int64, error) { return a.r.Seek(off, whence) }
+
+// Close ends the wish for these octets.
+func (a *Arriving) Close() error { return a.r.Close() }

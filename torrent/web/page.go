@@ -1,0 +1,245 @@
+package web
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"html/template"
+	"net/http"
+	"path"
+	"strings"
+
+	"github.com/litfass/litfass/torrent"
+)
+
+// mediaTypes are those that a name is believed; all else is octets.
+var mediaTypes = map[string]string{
+	".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp", ".avif": "image/avif", ".bmp": "image/bmp",
+	".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".flac": "audio/flac", ".wav": "audio/wav", ".aac": "audio/aac", ".weba": "audio/webm",
+	".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg", ".mov": "video/quicktime", ".mkv": "video/x-matroska",
+	".pdf": "application/pdf", ".zip": "application/zip", ".epub": "application/epub+zip", ".txt": "text/plain; charset=utf-8",
+	".torrent": "application/x-bittorrent",
+}
+
+// mediaType returns a file's type by its name, and whether it is shown in place:
+// pictures (SVG is none of them: it can hold script), sound, film.
+func mediaType(name string) (typ string, inline bool) {
+	typ = mediaTypes[strings.ToLower(path.Ext(name))]
+	if typ == "" {
+		return "application/octet-stream", false
+	}
+	kind, _, _ := strings.Cut(typ, "/")
+	return typ, kind == "image" || kind == "audio" || kind == "video"
+}
+
+func xmlText(s string) string {
+	var b bytes.Buffer
+	_ = xml.EscapeText(&b, []byte(s)) // into memory
+	return b.String()
+}
+
+// view is what the page and the JSON show of a torrent.
+type view struct {
+	Infohash string   `json:"infohash"`
+	Name     string   `json:"name"`
+	Folder   string   `json:"folder,omitempty"`
+	State    string   `json:"state"` // known, partial, here, verified
+	Size     int64    `json:"size"`
+	Have     int64    `json:"have"`
+	Peers    int      `json:"peers"`
+	Fetching bool     `json:"fetching"`
+	Magnet   string   `json:"magnet"`
+	Torrent  string   `json:"torrent,omitempty"`
+	Metalink string   `json:"metalink,omitempty"`
+	Files    []entry  `json:"files"`
+	Folders  []string `json:"folders,omitempty"`
+	MayFetch bool     `json:"-"`
+}
+
+// entry is a file in it.
+type entry struct {
+	Path   string `json:"path"`
+	URL    string `json:"url"`
+	Size   int64  `json:"size"`
+	Type   string `json:"type"`
+	SHA256 string `json:"sha256,omitempty"`
+	Kind   string `json:"-"` // image, audio, video, or nothing
+}
+
+// Percent is how much is here.
+func (v view) Percent() int64 {
+	if v.Size == 0 {
+		return 100
+	}
+	return v.Have * 100 / v.Size
+}
+
+// Verified says that the SHA-256 was compared with the article's.
+func (v view) Verified() bool { return v.State == torrent.Verified.String() }
+
+// listing shows a torrent, or a folder of it, as a page or as JSON. It fetches nothing.
+func (h *Handler) listing(w http.ResponseWriter, r *http.Request, st torrent.Status, folder string) {
+	v := h.view(st)
+	v.MayFetch = h.mayFetch(r)
+	in, err := h.cfg.Store.Info(st.Hash)
+	switch {
+	case err == nil && !in.Folder(folder):
+		http.NotFound(w, r)
+		return
+	case err == nil:
+		h.fill(&v, in, folder)
+	case !errors.Is(err, torrent.ErrNotFound):
+		h.absent(w, r, st.Hash, err)
+		return
+	case folder != "":
+		h.notHere(w, st.Hash)
+		return
+	case st.Name != "": // its metadata is not here, but an article named its one file
+		v.Files = []entry{newEntry(st.Hash, torrent.File{Path: st.Name, Length: st.Length}, "")}
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	w.Header().Add("Vary", "Accept")
+	if strings.Contains(r.Header.Get("Accept"), "application/json") {
+		writeJSON(w, v)
+		return
+	}
+	var b bytes.Buffer
+	if err := page.Execute(&b, v); err != nil {
+		h.absent(w, r, st.Hash, err)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = b.WriteTo(w)
+}
+
+func (h *Handler) view(st torrent.Status) view {
+	m := torrent.Magnet{Hash: st.Hash, Name: st.Name, Length: st.Length, Trackers: []string{torrent.Retracker, h.cfg.URL + "/announce"}, WebSeeds: st.WebSeeds}
+	v := view{
+		Infohash: st.Hash.String(), Name: st.Name, State: st.State.String(), Size: st.Length, Have: st.Have,
+		Peers: st.Peers, Fetching: st.Fetching,
+	}
+	if st.Complete() {
+		v.Have = st.Length
+		v.Torrent, v.Metalink = "/t/"+v.Infohash+".torrent", "/t/"+v.Infohash+".meta4"
+		m.Sources = []string{h.cfg.URL + v.Torrent}
+		if in, err := h.cfg.Store.Info(st.Hash); err == nil && in.Single {
+			m.WebSeeds = append([]string{h.cfg.URL + "/t/" + v.Infohash + "/" + torrent.EscapePath(in.Files[0].Path)}, m.WebSeeds...)
+		}
+	}
+	v.Magnet = m.String()
+	return v
+}
+
+// fill lists the files and folders directly in folder.
+func (h *Handler) fill(v *view, in *torrent.Info, folder string) {
+	folder = strings.TrimSuffix(folder, "/")
+	v.Folder = folder
+	prefix := ""
+	if folder != "" {
+		prefix = folder + "/"
+	}
+	sums, _ := h.cfg.Store.Sums(in.Hash) // none while it is not here
+	seen := map[string]bool{}
+	for i, f := range in.Files {
+		rest, ok := strings.CutPrefix(f.Path, prefix)
+		if !ok || f.Pad {
+			continue
+		}
+		if sub, _, deeper := strings.Cut(rest, "/"); deeper {
+			if !seen[sub] {
+				seen[sub] = true
+				v.Folders = append(v.Folders, sub)
+			}
+			continue
+		}
+		sum := ""
+		if i < len(sums) {
+			sum = sums[i].String()
+		}
+		v.Files = append(v.Files, newEntry(in.Hash, f, sum))
+	}
+}
+
+func newEntry(hash torrent.Infohash, f torrent.File, sum string) entry {
+	typ, inline := mediaType(f.Path)
+	e := entry{Path: f.Path, URL: "/t/" + hash.String() + "/" + torrent.EscapePath(f.Path), Size: f.Length, Type: typ, SHA256: sum}
+	if inline {
+		e.Kind, _, _ = strings.Cut(typ, "/")
+	}
+	return e
+}
+
+var page = template.Must(template.New("torrent").Funcs(template.FuncMap{
+	"magnet": func(s string) template.URL { return template.URL(s) }, // made by this node, percent-encoded
+	"base":   path.Base,
+}).Parse(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.Name}}</title></head>
+<body>
+<h1>{{if .Name}}{{.Name}}{{else}}{{.Infohash}}{{end}}{{if .Folder}} / {{.Folder}}{{end}}</h1>
+<p>{{if eq .State "known"}}Not on this node yet.{{if .MayFetch}} Opening it fetches it.{{end}}
+{{else if eq .State "partial"}}{{.Percent}} % of it is here{{if .Fetching}}, {{.Peers}} peers are giving{{end}}: it can be opened while it arrives. Not verified yet.
+{{else if .Verified}}All of it is here, verified.
+{{else}}All of it is here. Not verified: no article names its SHA-256.{{end}}</p>
+{{range .Files}}{{if eq .Kind "video"}}<p><video src="{{.URL}}" controls preload="metadata" width="640"></video></p>
+{{else if eq .Kind "audio"}}<p><audio src="{{.URL}}" controls preload="metadata"></audio></p>
+{{end}}{{end}}<ul>
+{{range .Folders}}<li><a href="{{.}}/">{{.}}/</a></li>
+{{end}}{{range .Files}}<li><a href="{{.URL}}">{{base .Path}}</a> ({{.Size}} bytes, {{.Type}}){{if .SHA256}}<br><small>SHA-256 {{.SHA256}}</small>{{end}}</li>
+{{end}}</ul>
+<p><a href="{{magnet .Magnet}}">Magnet link</a>{{if .Torrent}} · <a href="{{.Torrent}}">.torrent</a> · <a href="{{.Metalink}}">Metalink</a>{{end}}</p>
+</body></html>
+`))
+
+// magnetPolicy is for /magnet: a page of ours, with one form.
+const magnetPolicy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'"
+
+// magnet shows what a magnet link is and offers to fetch it; GET fetches nothing.
+func (h *Handler) magnet(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Security-Policy", magnetPolicy)
+	m, err := torrent.ParseMagnet(r.FormValue("uri"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_ = magnetPage.Execute(w, struct {
+			M   torrent.Magnet
+			URI string
+			May bool
+		}{m, m.String(), h.mayFetch(r)})
+	case http.MethodPost:
+		if http.NewCrossOriginProtection().Check(r) != nil || !h.mayFetch(r) {
+			http.Error(w, "You may not make this node fetch: log in first.", http.StatusForbidden)
+			return
+		}
+		err := h.cfg.Store.Note(m)
+		if err == nil {
+			err = h.cfg.Engine.Start(m.Hash, torrent.Cache)
+		}
+		if err == nil && r.FormValue("do") == "pin" {
+			err = h.cfg.Store.Pin(m.Hash, true)
+		}
+		if err != nil {
+			h.absent(w, r, m.Hash, err)
+			return
+		}
+		http.Redirect(w, r, "/t/"+m.Hash.String()+"/", http.StatusSeeOther)
+	default:
+		w.Header().Set("Allow", "GET, HEAD, POST")
+		http.Error(w, "only GET and POST", http.StatusMethodNotAllowed)
+	}
+}
+
+var magnetPage = template.Must(template.New("magnet").Parse(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.M.Name}}</title></head>
+<body>
+<h1>{{if .M.Name}}{{.M.Name}}{{else}}{{.M.Hash}}{{end}}</h1>
+<p>{{if ge .M.Length 0}}{{.M.Length}} bytes. {{end}}Infohash {{.M.Hash}}.</p>
+<p><a href="/t/{{.M.Hash}}/">Look at what is here</a></p>
+{{if .May}}<form method="post" action="/magnet"><input type="hidden" name="uri" value="{{.URI}}">
+<button name="do" value="fetch">Fetch it</button> <button name="do" value="pin">Fetch and keep it</button></form>
+{{else}}<p>Log in to make this node fetch it.</p>{{end}}
+</body></html>
+`))
