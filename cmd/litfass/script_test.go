@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 //	retry TEXT CMD...     runs a program until it prints TEXT, 20 s at most
 //	dialog ADDR FILE      plays a transcript: "> sent", "< expected", see play
 //	until ADDR FILE       plays it again and again until it passes, 20 s at most
+//	hang ADDR             connects, begins an article and goes silent until the script ends
 //	lines FILE N TEXT     writes TEXT N times; %d in it counts
 //
 // and $NAME_NNTP and $NAME_HTTP hold the addresses of a node.
@@ -33,7 +34,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"node": cmdNode, "dialog": cmdDialog, "until": cmdUntil, "lines": cmdLines, "retry": cmdRetry,
+			"node": cmdNode, "dialog": cmdDialog, "until": cmdUntil, "lines": cmdLines, "retry": cmdRetry, "hang": cmdHang,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Setenv("TERM", "dumb")
@@ -100,6 +101,19 @@ func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		time.Sleep(20 * time.Millisecond) // another process: nothing to wait on
 	}
+}
+
+func cmdHang(ts *testscript.TestScript, neg bool, args []string) {
+	conn, err := net.Dial("tcp", args[0])
+	ts.Check(err)
+	ts.Defer(func() { conn.Close() })
+	in := bufio.NewReader(conn)
+	_, err = in.ReadString('\n')
+	ts.Check(err)
+	fmt.Fprintf(conn, "POST\r\n")
+	_, err = in.ReadString('\n')
+	ts.Check(err)
+	fmt.Fprintf(conn, "From: x@y.example\r\nSubj")
 }
 
 func cmdRetry(ts *testscript.TestScript, neg bool, args []string) {
