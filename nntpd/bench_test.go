@@ -8,7 +8,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/nntp"
+	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/spool/local"
 )
 
 // client is a plain one for benchmarks.
@@ -49,7 +52,23 @@ func ask(b testing.TB, c *nntp.Conn, block bool, words ...string) {
 
 const benchArticles = 3500
 
-func benchNode(b *testing.B) *node {
+// disk is a spool on the disk.
+func disk(b *testing.B) spool.Store {
+	s, err := local.Open(local.Config{Dir: b.TempDir(), Now: testNow})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			b.Error(err)
+		}
+	})
+	return s
+}
+
+// fullNode serves a group of benchArticles articles in memory: a spool on the
+// disk would take long to fill one by one.
+func fullNode(b *testing.B) *node {
 	n := start(b, nodeConfig{peer: true})
 	body := strings.Repeat("a line of seventy octets or so, as people write them in their news...\n", 30)
 	for i := range benchArticles {
@@ -61,7 +80,7 @@ func benchNode(b *testing.B) *node {
 // BenchmarkRead asks for one thing after the other on one connection; the store
 // is the one in memory, so what it costs is mostly the door's.
 func BenchmarkRead(b *testing.B) {
-	n := benchNode(b)
+	n := fullNode(b)
 	for _, cmd := range []string{"DATE", "STAT 100", "ARTICLE 100", "ARTICLE <b7@mesh.example>", "OVER 100-199", "HDR Subject 100-199", "LISTGROUP mesh.empty", "LIST ACTIVE"} {
 		b.Run(strings.ReplaceAll(cmd, " ", "_"), func(b *testing.B) {
 			c := n.client(b)
@@ -104,13 +123,15 @@ func stream(b *testing.B, c *nntp.Conn, window int, send func(i int)) {
 }
 
 func BenchmarkCheck(b *testing.B) {
-	n := benchNode(b)
+	n := fullNode(b)
 	c := n.client(b)
 	stream(b, c, 64, func(i int) { c.Command("CHECK", fmt.Sprintf("<b%d@mesh.example>", i%benchArticles)) })
 }
 
+// BenchmarkTakethis feeds articles of 2.5 kB on one connection; each is on disk
+// before its 239.
 func BenchmarkTakethis(b *testing.B) {
-	n := start(b, nodeConfig{peer: true})
+	n := start(b, nodeConfig{peer: true, store: disk(b)})
 	c := n.client(b)
 	body := strings.Repeat("a line of seventy octets or so, as people write them in their news...\r\n", 30)
 	stream(b, c, 64, func(i int) {
@@ -120,6 +141,24 @@ func BenchmarkTakethis(b *testing.B) {
 		c.Str(body)
 		c.End()
 	})
+}
+
+// BenchmarkListActive lists 117,336 groups, as many as Usenet has, from the disk.
+func BenchmarkListActive(b *testing.B) {
+	store := disk(b)
+	n := start(b, nodeConfig{store: store})
+	var all []spool.GroupInfo
+	for i := range 117_336 {
+		all = append(all, spool.GroupInfo{Name: article.Group(fmt.Sprintf("alt.group.number.%d", i)), Status: spool.PostOpen})
+	}
+	if err := store.PutGroups(b.Context(), all...); err != nil {
+		b.Fatal(err)
+	}
+	c := n.client(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		ask(b, c, true, "LIST", "ACTIVE")
+	}
 }
 
 // BenchmarkIdle reports the memory of a connection that has asked something and

@@ -30,7 +30,7 @@ func testNow() time.Time { return noon }
 // node is a server with a few groups and articles in memory.
 type node struct {
 	*Server
-	spool *spooltest.Mem
+	spool spool.Store
 	agent *agent.Agent
 	addr  string
 }
@@ -43,9 +43,10 @@ type nodeConfig struct {
 	edit      func(*Config)
 	agent     func(*agent.Agent)
 	wrap      func(Agent) Agent
+	store     spool.Store // default: one in memory
 }
 
-func put(t testing.TB, m *spooltest.Mem, at time.Time, text string, groups ...article.Group) {
+func put(t testing.TB, m spool.Store, at time.Time, text string, groups ...article.Group) {
 	t.Helper()
 	wire, err := article.Normalize([]byte(text), article.Limits{})
 	if err != nil {
@@ -65,7 +66,7 @@ func text(id, groups, subject, body string) string {
 		"Date: Mon, 23 Nov 2026 10:00:00 +0000\nMessage-ID: %s\nX-Word: one\n\ttwo\n\n%s", groups, subject, id, body)
 }
 
-func fill(t testing.TB, m *spooltest.Mem) {
+func fill(t testing.TB, m spool.Store) {
 	t.Helper()
 	old := noon.Add(-30 * 24 * time.Hour)
 	if err := m.PutGroups(t.Context(),
@@ -93,8 +94,12 @@ func fill(t testing.TB, m *spooltest.Mem) {
 
 func start(t testing.TB, nc nodeConfig) *node {
 	t.Helper()
-	m := spooltest.NewMem()
-	m.Now = testNow
+	m := nc.store
+	if m == nil {
+		mem := spooltest.NewMem()
+		mem.Now = testNow
+		m = mem
+	}
 	fill(t, m)
 	loop := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 	if nc.anonymous == "" {
