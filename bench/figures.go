@@ -282,7 +282,7 @@ func (b *bench) idle(context.Context) error {
 	if err := fill(n.addr(), newCorpus("rest", b.groups.groups).batch(0, 20000)); err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second)
+	time.Sleep(12 * time.Second) // at rest
 	_, hot, hotAnon := memory(n.Pid())
 	if err := n.Stop(); err != nil {
 		return err

@@ -103,6 +103,7 @@ func (s *server) run(ctx context.Context) error {
 // accepts only once everything it needs is there.
 func (s *server) start(ctx context.Context) error {
 	for _, begin := range []func(context.Context) (*part, error){
+		s.startMemory,    // how memory is used and given back
 		s.startControl,   // commands
 		s.startFollowers, // what happens because an article arrived
 		s.startKeys,      // statements and our own keys
