@@ -20,8 +20,8 @@ func posted(o Origin) bool {
 }
 
 // poster is whom limits are counted against: the account, else the address (of
-// IPv6 its /64). Loopback and the operator have none: there the address says
-// nothing about who it is.
+// IPv6 its /64). The operator and gateways have none, nor has an address of
+// loopback: it says nothing about who it is.
 func poster(o Origin) string {
 	a := o.Addr.Unmap().WithZone("")
 	switch {
@@ -29,7 +29,7 @@ func poster(o Origin) string {
 		return ""
 	case o.Account != "":
 		return "account " + o.Account
-	case !a.IsValid() || a.IsLoopback():
+	case !a.IsValid() || loopback(o):
 		return ""
 	case a.Is6():
 		p, _ := a.Prefix(64)
@@ -38,14 +38,16 @@ func poster(o Origin) string {
 	return "address " + a.String()
 }
 
+func loopback(o Origin) bool { return o.Addr.Unmap().IsLoopback() }
+
 // maxMeters bounds the posters that limits remember.
 const maxMeters = 1 << 14
 
 // PostRate limits how fast one account or address posts: a bucket of Burst posts
-// that fills with PerHour an hour.
+// that fills with PerHour an hour. Programs on the machine itself are not held.
 type PostRate struct {
-	PerHour int // 0: 60
-	Burst   int // 0: 30
+	PerHour int // 0: 120
+	Burst   int // 0: 60
 	Now     func() time.Time
 
 	mu sync.Mutex
@@ -60,10 +62,10 @@ type bucket struct {
 // Check is a Filter.
 func (f *PostRate) Check(_ context.Context, _ *article.Article, o Origin) error {
 	who := poster(o)
-	if who == "" || !posted(o) {
+	if who == "" || !posted(o) || loopback(o) {
 		return nil
 	}
-	rate, burst := float64(orInt(int64(f.PerHour), 60))/3600, float64(orInt(int64(f.Burst), 30))
+	rate, burst := float64(orInt(int64(f.PerHour), 120))/3600, float64(orInt(int64(f.Burst), 60))
 	now := clock(f.Now)
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -132,7 +134,8 @@ func (d *days) used(who string, now time.Time) Usage {
 }
 
 // DayQuota limits what one account or address posts a day. An account's own
-// limits take the place of the general ones.
+// limits take the place of the general ones, which do not hold programs on the
+// machine itself.
 type DayQuota struct {
 	Most    Usage         // 0: 500 articles, 256 MiB
 	Members *members.Book // nil: accounts have no limits of their own
@@ -148,6 +151,9 @@ func (f *DayQuota) Check(ctx context.Context, a *article.Article, o Origin) erro
 		return nil
 	}
 	most := Usage{orInt(f.Most.Articles, 500), orInt(f.Most.Octets, 256<<20)}
+	if loopback(o) {
+		most = Usage{}
+	}
 	if o.Account != "" && f.Members != nil {
 		if m, err := f.Members.Get(ctx, o.Account); err == nil {
 			most = Usage{orInt(int64(m.ArticlesDay), most.Articles), orInt(m.OctetsDay, most.Octets)}

@@ -45,7 +45,8 @@ func TestLimits(t *testing.T) {
 		{reader, plain, "ok", 0}, {reader, plain, "ok", 0}, {reader, plain, "ok", 0}, {reader, plain, "ok", 0}, {reader, plain, "ok", 0}, // loopback
 		{as("mod"), plain, "ok", 0}, {as("mod"), plain, "ok", 0}, {as("mod"), plain, "day-quota", 0},
 		{as("mod"), plain, "ok", day},
-		{as("ann"), plain + strings.Repeat("long line of words\n", 120), "day-quota", 0},
+		{as("ann"), plain + strings.Repeat("long line of words\n", 120), "ok", 0}, // loopback
+		{Origin{Door: "nntp", Account: "ann", Addr: away.Addr}, plain + strings.Repeat("long line of words\n", 120), "day-quota", 0},
 	} {
 		now = now.Add(c.wait)
 		if got := post(c.o, c.text); got != c.want {

@@ -55,7 +55,7 @@ func (k *core) openAgent(context.Context) error {
 	}
 	k.agent = &agent.Agent{
 		Host: k.host, Spool: k.spool, State: db, Members: k.members, Peers: k.peers,
-		Limits: k.limits(), Policy: k.cfg.policy(), Now: k.now, Log: k.log,
+		Limits: k.limits(), Policy: k.cfg.policy(), Filters: k.filters(), Now: k.now, Log: k.log,
 	}
 	return nil
 }
