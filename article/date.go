@@ -87,10 +87,16 @@ func zoneOffset(zone []string) (minutes int, ok bool) {
 			z = z[3:]
 		}
 		switch {
-		case len(z) == 5 && (z[0] == '+' || z[0] == '-'):
-			n, ok := number(z[1:], 4, 4)
-			if !ok || i > 0 && zone[0] != "GMT" || n%100 > 59 || n/100 > 24 {
+		case (len(z) == 5 || len(z) == 3) && (z[0] == '+' || z[0] == '-'):
+			n, ok := number(z[1:], 2, 4)
+			if !ok || i > 0 && zone[0] != "GMT" {
 				return 0, false
+			}
+			if len(z) == 3 { // +02
+				n *= 100
+			}
+			if n%100 > 59 || n/100 > 14 { // nowhere: as if it were not known
+				n = 0
 			}
 			minutes = n/100*60 + n%100
 			if z[0] == '-' {

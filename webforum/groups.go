@@ -72,7 +72,7 @@ func (v *visitor) lastOf(g article.Group) (threads.Thread, bool) {
 
 type groupRow struct {
 	Name, Short, Href, Desc string
-	Count                   string
+	Count, Word             string
 	Unread                  string // "": none, or the visitor was never here
 	Last, LastHref, LastAt  string
 	LastISO                 string
@@ -92,14 +92,14 @@ type frontData struct {
 	Under       string
 	Total       int
 	Articles    string
+	N           int
 	Empty       bool // there is no group at all
 	FirstRun    bool
 }
 
 type hierarchy struct {
 	Name, Href, Articles string
-	Groups               int
-	n                    uint64
+	Groups, N            int
 }
 
 func (f *Forum) frontPage(v *visitor) (*page, error) {
@@ -125,7 +125,7 @@ func (f *Forum) frontPage(v *visitor) (*page, error) {
 			articles += g.Count
 		}
 	}
-	d.Total, d.Articles, d.Empty = len(show), v.tx.number(articles), len(show) == 0
+	d.Total, d.Articles, d.N, d.Empty = len(show), v.tx.number(articles), int(articles), len(show) == 0
 	p := &page{visitor: v, Name: "front", Title: f.Host, Live: "all"}
 	if d.Under != "" {
 		p.Title = d.Under + ".*"
@@ -165,7 +165,7 @@ func (v *visitor) busiest(list []spool.GroupInfo, n int) []groupRow {
 	return out
 }
 
-// hierarchies are the next components of the names under a prefix, largest first.
+// hierarchies are the next components of the names under a prefix.
 func (v *visitor) hierarchies(list []spool.GroupInfo, under string) []hierarchy {
 	at := map[string]int{}
 	var out []hierarchy
@@ -175,22 +175,19 @@ func (v *visitor) hierarchies(list []spool.GroupInfo, under string) []hierarchy 
 		if under != "" {
 			rest = strings.TrimPrefix(strings.TrimPrefix(name, under), ".")
 		}
-		part, more, deeper := strings.Cut(rest, ".")
+		part, _, _ := strings.Cut(rest, ".")
 		key := strings.TrimPrefix(under+"."+part, ".")
-		href := "/?under=" + key
-		if _ = more; !deeper && rest == part {
-			if rest == "" {
-				key = under
-			}
+		if rest == "" {
+			key = under
 		}
 		i, ok := at[key]
 		if !ok {
 			i = len(out)
 			at[key] = i
-			out = append(out, hierarchy{Name: key, Href: href})
+			out = append(out, hierarchy{})
 		}
 		out[i].Groups++
-		out[i].n += g.Count
+		out[i].N += int(g.Count)
 		if out[i].Groups == 1 {
 			out[i].Href = groupPath(g.Name)
 			out[i].Name = name
@@ -198,19 +195,20 @@ func (v *visitor) hierarchies(list []spool.GroupInfo, under string) []hierarchy 
 			out[i].Href, out[i].Name = "/?under="+key, key+".*"
 		}
 	}
-	sort.SliceStable(out, func(i, j int) bool { return out[i].n > out[j].n })
-	if len(out) > 200 {
-		out = out[:200]
+	if len(out) > 300 { // there is a limit to what a page can hold: the largest
+		sort.SliceStable(out, func(i, j int) bool { return out[i].N > out[j].N })
+		out = out[:300]
 	}
+	sort.SliceStable(out, func(i, j int) bool { return out[i].Name < out[j].Name })
 	for i := range out {
-		out[i].Articles = v.tx.number(out[i].n)
+		out[i].Articles = v.tx.number(uint64(out[i].N))
 	}
 	return out
 }
 
 func (v *visitor) groupRow(g spool.GroupInfo) groupRow {
 	row := groupRow{
-		Name: string(g.Name), Href: groupPath(g.Name), Desc: content.Header(g.Description), Count: v.tx.number(g.Count),
+		Name: string(g.Name), Href: groupPath(g.Name), Desc: content.Header(g.Description), Count: v.tx.number(g.Count), Word: v.tx.N("articles", int(g.Count)),
 		Moderated: g.Status == spool.Moderated, Closed: g.Status == spool.PostNone,
 	}
 	if r := v.marks.of(g.Name); len(r) > 0 {

@@ -19,6 +19,7 @@ type threadRow struct {
 	Href, Subject, Author, Letter string
 	Color                         int
 	Replies                       string
+	Word                          string // "replies"
 	LastAuthor, LastAt, LastISO   string
 	New                           bool
 	NewHref                       string
@@ -127,10 +128,15 @@ func (v *visitor) threadRows(g spool.GroupInfo, order, from string) (rows []thre
 func (v *visitor) threadRow(g article.Group, t threads.Thread) threadRow {
 	name, addr := content.Author(t.From)
 	last, _ := content.Author(t.LastFrom)
-	return threadRow{
+	row := threadRow{
 		Href: threadPath(g, t.Root), Subject: subject(t.Subject), Author: name, Letter: letterOf(name), Color: colorOf(addr),
-		Replies: v.tx.number(uint64(max(0, t.Posts-1))), LastAuthor: last, LastAt: v.date(t.Last), LastISO: t.Last.Format(time.RFC3339),
+		LastAt: v.date(t.Last), LastISO: t.Last.Format(time.RFC3339),
 	}
+	replies := max(0, t.Posts-1)
+	if row.Replies, row.Word = v.tx.number(uint64(replies)), v.tx.N("replies", replies); replies > 0 {
+		row.LastAuthor = last
+	}
+	return row
 }
 
 // maybePost gives the address of the form, or says why there is none.

@@ -114,11 +114,7 @@ func newMarks(v *visitor) *marks {
 		return m
 	}
 	m.raw = c.Value
-	b, err := base64.RawURLEncoding.DecodeString(c.Value)
-	if err != nil {
-		return m
-	}
-	text, err := io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), 64<<10))
+	text, err := unpackMarks(c.Value)
 	if err != nil {
 		return m
 	}
@@ -185,38 +181,67 @@ func (m *marks) read(g article.Group, numbers ...uint64) bool {
 	return news
 }
 
-// save writes a guest's cookie. If all does not fit, single numbers give way first
-// to what lies below them, then groups that were not seen for long.
+// save writes a guest's cookie. If all does not fit, groups that were not seen for
+// long give way, and in the others single numbers: what lies below the last few
+// counts as read. So the cookie's size and the work are bounded.
 func (m *marks) save() {
 	if !m.changed || m.v.account != nil {
 		return
 	}
+	m.changed = false
 	keep := slices.Clone(m.guest)
-	for len(keep) > 0 {
-		var text strings.Builder
-		for _, x := range keep {
-			text.WriteString(string(x.group) + ":" + x.read.String() + "\n")
+	for i := range keep {
+		if r := keep[i].read; len(r) > maxGaps {
+			keep[i].read = append(ranges{{r[0][0], r[len(r)-maxGaps][1]}}, r[len(r)-maxGaps+1:]...)
 		}
-		var z bytes.Buffer
-		w, err := flate.NewWriter(&z, 9)
-		if err != nil {
-			return
-		}
-		if _, err := io.WriteString(w, text.String()); err != nil || w.Close() != nil {
-			return
-		}
-		if s := base64.RawURLEncoding.EncodeToString(z.Bytes()); len(s) <= maxCookie {
-			m.v.setCookie(readCookie, s, 365*24*time.Hour)
-			m.changed = false
-			return
-		}
-		long := slices.IndexFunc(keep, func(x guestMark) bool { return len(x.read) > 20 })
-		if long < 0 {
-			keep = keep[:len(keep)-1]
-			continue
-		}
-		r := keep[long].read
-		keep[long].read = ranges{{r[0][0], r[len(r)-20][1]}}
-		keep[long].read = append(keep[long].read, r[len(r)-19:]...)
 	}
+	for len(keep) > 0 {
+		s, err := packMarks(keep)
+		if err != nil {
+			m.v.Log.Warn("forum: pack read marks", "error", err)
+			return
+		}
+		if len(s) <= maxCookie {
+			m.v.setCookie(readCookie, s, 365*24*time.Hour)
+			return
+		}
+		keep = keep[:min(len(keep)-1, len(keep)*maxCookie/len(s))]
+	}
+}
+
+const maxGaps = 40 // ranges of one group in a cookie
+
+// packMarks writes marks for a cookie: "0" and plain lines while they are few, "1"
+// and compressed lines.
+func packMarks(list []guestMark) (string, error) {
+	var text []byte
+	for _, x := range list {
+		text = append(append(append(append(text, x.group...), ':'), x.read.String()...), '\n')
+	}
+	if len(text) < 600 {
+		return "0" + base64.RawURLEncoding.EncodeToString(text), nil
+	}
+	var z bytes.Buffer
+	w, err := flate.NewWriter(&z, 6)
+	if err != nil {
+		return "", err
+	}
+	if _, err := w.Write(text); err != nil {
+		return "", err
+	}
+	if err := w.Close(); err != nil {
+		return "", err
+	}
+	return "1" + base64.RawURLEncoding.EncodeToString(z.Bytes()), nil
+}
+
+func unpackMarks(s string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s[1:])
+	if err != nil || s[0] != '1' {
+		return b, err
+	}
+	return io.ReadAll(io.LimitReader(flate.NewReader(bytes.NewReader(b)), 64<<10))
 }

@@ -66,10 +66,14 @@ func (t *texts) T(key string, args ...any) string {
 
 // N is the text for a number: KEY.one or KEY.other.
 func (t *texts) N(key string, n int) string {
+	key += ".other"
 	if n == 1 {
-		return t.T(key+".one", n)
+		key = strings.TrimSuffix(key, "other") + "one"
 	}
-	return t.T(key+".other", n)
+	if s := t.T(key); !strings.Contains(s, "%") {
+		return s
+	}
+	return t.T(key, n)
 }
 
 func (t *texts) has(key string) bool { _, ok := t.words[key]; return ok }

@@ -55,6 +55,7 @@ type threadData struct {
 	Prev, Next         string
 	FirstNew           string
 	ReplyHref, PostWhy string
+	Feed               string
 }
 
 type viewLink struct {
@@ -91,7 +92,7 @@ func (f *Forum) threadPage(v *visitor) (*page, error) {
 		v.prefs.sane()
 		v.savePrefs()
 	}
-	root, posts, err := f.Threads.Thread(v.ctx, id)
+	root, stamp, err := f.Threads.Stamp(id)
 	if errors.Is(err, spool.ErrNotFound) {
 		return nil, errPage(http.StatusNotFound, "error.thread")
 	} else if err != nil {
@@ -101,12 +102,12 @@ func (f *Forum) threadPage(v *visitor) (*page, error) {
 		v.redirect(threadPath(g.Name, root) + "#" + anchor(id))
 		return nil, nil
 	}
-	last := spool.Seq(0)
-	for _, p := range posts {
-		last = max(last, p.Seq)
-	}
-	if v.unchanged(len(posts), last, g.Status, g.Count) {
+	if v.unchanged(stamp, g.Status, g.Count) {
 		return nil, nil
+	}
+	_, posts, err := f.Threads.Thread(v.ctx, id)
+	if err != nil {
+		return nil, err
 	}
 	t := &threadView{v: v, g: g, root: root, all: posts, read: v.marks.of(g.Name)}
 	return t.page()
@@ -159,6 +160,7 @@ func (t *threadView) page() (*page, error) {
 	} else {
 		t.data.PostWhy = why
 	}
+	t.data.Feed = threadPath(t.g.Name, t.root) + "/feed.atom"
 	t.mark()
 	v.marks.save()
 	return &page{visitor: v, Name: "thread", Title: t.data.Subject, Group: string(t.g.Name), Data: &t.data, Live: "t=" + t.root.Bare(),
@@ -222,8 +224,9 @@ func (t *threadView) firstNew(order []*threads.Node) int {
 func (t *threadView) posts(order []*threads.Node, first int) error {
 	known := map[article.ID]string{}
 	for i := range t.all {
-		name, _ := content.Author(t.all[i].From)
-		known[t.all[i].ID] = name
+		if t.all[i].Seq != 0 {
+			known[t.all[i].ID], _ = content.Author(t.all[i].From)
+		}
 	}
 	t.data.Subject = subject(t.firstSubject())
 	for i, n := range order {

@@ -250,10 +250,11 @@ func post(a *art) Post {
 	return p
 }
 
-// Root returns the id under which an article's thread is found.
-func (x *Index) Root(id article.ID) (root article.ID, err error) {
+// Stamp says whether a thread changed without reading it: it differs once an
+// article came, was moved here, or was forgotten.
+func (x *Index) Stamp(id article.ID) (root article.ID, stamp string, err error) {
 	if err := x.Flush(); err != nil {
-		return "", err
+		return "", "", err
 	}
 	err = x.db.View(func(tx *state.Tx) error {
 		a, err := getArt(tx, hashOf(id))
@@ -264,9 +265,16 @@ func (x *Index) Root(id article.ID) (root article.ID, err error) {
 		if err != nil {
 			return err
 		}
-		root = top.id
+		h := hashOf(top.id)
+		root, stamp = top.id, string(tx.Get(infos, string(h[:])))
 		return nil
 	})
+	return root, stamp, err
+}
+
+// Root returns the id under which an article's thread is found.
+func (x *Index) Root(id article.ID) (article.ID, error) {
+	root, _, err := x.Stamp(id)
 	return root, err
 }
 
