@@ -66,8 +66,9 @@ func (e *Engine) start(h Infohash, class Class) (*job, error) {
 	}
 	e.mu.Lock()
 	if a, ok := e.active[h]; ok && a.job != nil {
+		j := a.job // read under the lock: run forgets it at its end
 		e.mu.Unlock()
-		return a.job, nil
+		return j, nil
 	}
 	e.mu.Unlock()
 	if e.ctx.Err() != nil {
