@@ -288,6 +288,9 @@ func partPath(id article.ID, p *content.Part) string {
 	if p.Detached != nil {
 		return p.Detached.Path()
 	}
+	if p.Link != "" {
+		return p.Link
+	}
 	return messagePath(id) + "/a/" + strconv.Itoa(p.Index)
 }
 
@@ -311,7 +314,7 @@ func (v *visitor) files(c *content.Content, id article.ID) []file {
 		if f.Name == "" {
 			f.Name = v.tx.T("file.unnamed", p.Index)
 		}
-		if len(out) < maxMedia {
+		if len(out) < maxMedia && p.Link == "" { // nothing is loaded from elsewhere
 			f.Image, f.Audio, f.Video = media(p.Type)
 		}
 		if d := p.Detached; d != nil {

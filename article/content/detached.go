@@ -24,6 +24,13 @@ func (d *Detached) Path() string { return "/t/" + d.InfoHash + "/" + url.PathEsc
 func (c *Content) external(h header, params map[string]string, body []byte) {
 	inner, _ := splitHeader(append(append([]byte(nil), body[:min(len(body), maxHead)]...), '\n', '\n'))
 	d := detached(params)
+	if link := webLink(params); d == nil && link != "" {
+		typ, ip := mediaType(inner.ctype, "application/octet-stream")
+		p := c.leaf(inner, typ, ip, nil)
+		p.Text, p.Link = false, link
+		p.linked, _ = strconv.ParseInt(params["size"], 10, 64)
+		return
+	}
 	if d == nil {
 		p := c.leaf(h, "message/external-body", params, body)
 		p.Text = false
@@ -36,6 +43,20 @@ func (c *Content) external(h header, params map[string]string, body []byte) {
 	if p.Name == "" {
 		p.Name = d.File
 	}
+}
+
+// webLink is the address of a part that lies elsewhere on the web: what gateways
+// make of an entry's enclosure (RFC 2017).
+func webLink(params map[string]string) string {
+	if !strings.EqualFold(params["access-type"], "url") {
+		return ""
+	}
+	link := strings.Join(strings.Fields(params["url"]), "")
+	u, err := url.Parse(link)
+	if err != nil || len(link) > 2000 || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return ""
+	}
+	return u.String()
 }
 
 func detached(params map[string]string) *Detached {

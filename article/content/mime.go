@@ -36,6 +36,7 @@ type Part struct {
 	Hidden   bool   // the worse of several alternatives, or a bare signature
 	Heading  string // for message/rfc822: from, subject and date of what follows
 	Detached *Detached
+	Link     string // of a file that lies elsewhere on the web, or "": nobody here vouches for it
 
 	charset string
 	params  map[string]string
@@ -43,6 +44,7 @@ type Part struct {
 	raw     []byte // still in its transfer encoding
 	data    []byte // of files found in a text: decoded
 	inText  bool
+	linked  int64 // octets of the file behind Link, as the article says
 }
 
 // Of reads the tree of an article. Text and files are decoded only when asked for.
@@ -386,6 +388,9 @@ func (p *Part) decoded() []byte {
 func (p *Part) Size() int64 {
 	if p.Detached != nil {
 		return p.Detached.Size
+	}
+	if p.Link != "" {
+		return p.linked
 	}
 	return int64(len(p.Bytes()))
 }

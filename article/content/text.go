@@ -55,7 +55,7 @@ func (c *Content) Blocks(cid func(*Part) string) []Block {
 func (c *Content) Files() []*Part {
 	var out []*Part
 	for _, p := range c.Parts {
-		if !p.Text && !(p.Hidden && p.Name == "") && p.Heading == "" && (p.Detached != nil || p.inText || len(p.raw) > 0) {
+		if !p.Text && !(p.Hidden && p.Name == "") && p.Heading == "" && (p.Detached != nil || p.Link != "" || p.inText || len(p.raw) > 0) {
 			out = append(out, p)
 		}
 	}

@@ -354,7 +354,11 @@ func (s *Site) file(e spool.Entry, p *content.Part) OutFile {
 		}
 		return f
 	}
-	f.URL = s.URL + "/m/" + url.PathEscape(e.ID.Bare()) + "/" + strconv.Itoa(p.Index)
+	if p.Link != "" {
+		f.URL = p.Link
+		return f
+	}
+	f.URL = s.URL + "/m/" + url.PathEscape(e.ID.Bare()) + "/a/" + strconv.Itoa(p.Index)
 	return f
 }
 
@@ -372,7 +376,7 @@ func (s *Site) html(e spool.Entry, c *content.Content) string {
 		}
 	}
 	cid := func(p *content.Part) string {
-		return s.URL + "/m/" + url.PathEscape(e.ID.Bare()) + "/" + strconv.Itoa(p.Index)
+		return s.URL + "/m/" + url.PathEscape(e.ID.Bare()) + "/a/" + strconv.Itoa(p.Index)
 	}
 	for _, b := range c.Blocks(cid) {
 		level(min(b.Depth, 10))
