@@ -2,6 +2,7 @@ package pki
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -467,4 +468,31 @@ func (e *StandingError) Error() string {
 		return "nothing is known of this identity here yet"
 	}
 	return "this identity is live"
+}
+
+// LentKey is a key that an agent lends the use of.
+type LentKey struct {
+	Key     ed25519.PrivateKey
+	Comment string
+}
+
+// Lend opens the keys of an account for an agent: that of its device here, and
+// the one that speaks for its identity.
+func (kr *Keyring) Lend(account, password string) ([]LentKey, error) {
+	kr.mu.RLock()
+	defer kr.mu.RUnlock()
+	f, o, err := kr.open(account, password)
+	if err != nil {
+		return nil, err
+	}
+	return []LentKey{{f.device, account + " device id:" + f.Identity}, {o.key(), account + " identity id:" + f.Identity}}, nil
+}
+
+// IsSignedPart says whether text is the signed part of a well-formed statement.
+func IsSignedPart(text string) bool {
+	if len(text) > MaxRecover {
+		return false
+	}
+	_, rest, err := parseOne(text + "sig " + Key{}.Text() + " " + b64.EncodeToString(make([]byte, 64)) + "\n")
+	return err == nil && rest == ""
 }
