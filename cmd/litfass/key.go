@@ -2,11 +2,14 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -25,6 +28,10 @@ func keyCommands() []command {
 		{name: "vouch", args: "SUBJECT PURPOSE [--scope S] [--depth N] [--days N] [--param P] [--account NAME --password-stdin]",
 			short: "give a right, or a name, to an identity or a key", run: cmdKeyVouch},
 		{name: "revoke", args: "SUBJECT [--purpose P] [--bad-since WHEN] [--account NAME --password-stdin]", short: "take back what was vouched for", run: cmdKeyRevoke},
+		{name: "certdir", args: "DIR --account NAME CERT...", short: "write the TLS certificates an account believes in, for openssl and curl",
+			long: "Takes certificates in PEM from the files named, and keeps those whose key and names a tls arrow\nof their owner covers, if the account has a trust-tls arrow to that owner. DIR is written anew.", run: cmdKeyCertdir},
+		{name: "agent", args: "--account NAME --password-stdin [--socket PATH]", short: "lend an account's keys to ssh, git and others, until it is stopped",
+			long: "Speaks the SSH agent protocol on PATH (default: pki-agent.sock in the data folder).\nSet SSH_AUTH_SOCK to it.", run: cmdKeyAgent},
 		{name: "verify", args: "FILE", short: "say what the signature of an article is worth", run: cmdKeyVerify},
 	}
 }
@@ -342,6 +349,86 @@ func cmdKeyVerify(c *call) error {
 	}
 	if err == nil && out.Result != string(pki.ResultVerified) {
 		return errSilent
+	}
+	return err
+}
+
+func cmdKeyCertdir(c *call) error {
+	var u keyJSON
+	c.fs.StringVar(&u.Account, "account", "", "whose belief counts: `NAME`")
+	if err := c.parse(1, -1); err != nil {
+		return err
+	}
+	if u.Account == "" {
+		return usagef("key certdir: say whose belief counts: --account NAME")
+	}
+	for i, a := range c.args {
+		path, err := filepath.Abs(a)
+		if err != nil {
+			return err
+		}
+		if c.args[i] = path; i > 0 {
+			u.Files = append(u.Files, path)
+		}
+	}
+	u.Subject = c.args[0]
+	var out keyJSON
+	if err := c.ask("key/certdir", u, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(out.Certs)
+	}
+	n := 0
+	for _, e := range out.Certs {
+		if e.Why != "" {
+			fmt.Fprintf(c.out, "left out  %s: %s\n", e.File, e.Why)
+			continue
+		}
+		n++
+		fmt.Fprintf(c.out, "%s  %s of id:%s\n", e.As, strings.Join(e.Names, ","), e.Identity)
+	}
+	fmt.Fprintf(c.out, "%d certificates in %s\n", n, c.args[0])
+	return nil
+}
+
+func cmdKeyAgent(c *call) (err error) {
+	var u keyJSON
+	stdin := c.keyOwner(&u)
+	c.fs.StringVar(&u.Subject, "socket", "", "where programs find it: `PATH`")
+	if err := c.parse(0, 0); err != nil {
+		return err
+	}
+	if u.Account == "" {
+		return usagef("key agent: say whose keys are lent: --account NAME")
+	}
+	if err := c.ownPassword(&u, *stdin); err != nil {
+		return err
+	}
+	cfg, err := loadConfig(c.config, c.data)
+	if err != nil {
+		return err
+	}
+	if u.Subject, err = filepath.Abs(or(u.Subject, filepath.Join(cfg.Data, "pki-agent.sock"))); err != nil {
+		return err
+	}
+	n, err := c.node()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	ask, err := json.Marshal(u)
+	if err != nil {
+		return err
+	}
+	body, err := n.stream(c.ctx, "key/agent", "", bytes.NewReader(ask))
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	_, err = io.Copy(c.out, body) // its first line says where it listens; it ends with us
+	if c.ctx.Err() != nil {
+		return nil
 	}
 	return err
 }

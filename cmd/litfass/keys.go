@@ -3,9 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -144,6 +146,8 @@ func (c *control) keyActs() {
 	act(c, "key/vouch", c.keyVouch)
 	act(c, "key/revoke", c.keyRevoke)
 	act(c, "key/verify", c.keyVerify)
+	act(c, "key/certdir", c.keyCertdir)
+	c.mux.HandleFunc("POST /v1/key/agent", c.keyAgent)
 }
 
 // keyJSON is what the key commands send and get; each uses what it needs.
@@ -166,6 +170,9 @@ type keyJSON struct {
 	Count    int        `json:"count,omitempty"`
 	Result   string     `json:"result,omitempty"`
 	Detail   string     `json:"detail,omitempty"`
+
+	Files []string              `json:"files,omitempty"`
+	Certs []directory.CertEntry `json:"certs,omitempty"`
 
 	Standing string       `json:"standing,omitempty"`
 	Tree     []pki.Branch `json:"tree,omitempty"`
@@ -352,4 +359,38 @@ func (c *control) about(p article.Proof) string {
 		fmt.Fprintf(&b, " (%s)", name)
 	}
 	return b.String()
+}
+
+func (c *control) keyCertdir(_ context.Context, u keyJSON) (keyJSON, error) {
+	id, err := c.identity(u.Account)
+	if err != nil {
+		return keyJSON{}, err
+	}
+	list, err := directory.CertDir(c.core.keys.Ledger, id, c.core.now(), u.Subject, u.Files)
+	return keyJSON{Certs: list}, err
+}
+
+// keyAgent lends an account's keys for as long as the command that asked lives.
+func (c *control) keyAgent(w http.ResponseWriter, r *http.Request) {
+	var u keyJSON
+	if err := json.NewDecoder(r.Body).Decode(&u); err != nil {
+		reply(w, nil, fmt.Errorf("the request is no JSON: %w", err))
+		return
+	}
+	keys, err := c.core.keys.Lend(u.Account, u.Password)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	l, err := directory.Listen(u.Subject)
+	if err != nil {
+		reply(w, nil, err)
+		return
+	}
+	defer os.Remove(u.Subject)
+	fmt.Fprintf(w, "SSH_AUTH_SOCK=%s; export SSH_AUTH_SOCK\n", u.Subject)
+	_ = http.NewResponseController(w).Flush() // pipes and sockets can
+	if err := (&directory.Lender{Keys: keys}).Serve(r.Context(), l); err != nil {
+		c.core.log.Error("key agent", "error", err)
+	}
 }
