@@ -33,8 +33,14 @@ test-deps:
 check:
 	@bash test/check.sh
 
+# a whole node, and INN beside it where it can be had (docs/benchmarks.md); BENCH=full for all of it.
+# PKG=./article/... : the Go benchmarks of packages instead
 bench:
-	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(or $(PKG),./...)
+ifdef PKG
+	$(GO) test -run '^$$' -bench . -benchmem -timeout 60m $(PKG)
+else
+	$(GO) run ./bench
+endif
 
 # os/arch/variant of the boxes that are out there
 CROSS = linux/amd64 linux/arm64 linux/arm/5 linux/arm/7 linux/mips/softfloat linux/mipsle/softfloat linux/386 linux/riscv64

@@ -41,6 +41,10 @@ type Config struct {
 	Agent    Agent
 	Accounts Accounts // nil: nobody can log in
 
+	// Seen is told whose a new connection may be: a peer that shows itself can
+	// be fed at once. It must not wait. nil: nobody asks.
+	Seen func(peers []string)
+
 	Trusted []netip.Prefix // clients to whom the `anonymous` setting applies, and who may send passwords in the clear
 
 	MaxArticle    int           // octets of an article from a peer; default 1 MiB

@@ -88,6 +88,9 @@ func (x *session) whose() {
 	x.o.Peer = ""
 	if p := x.srv.cfg.Agent.Whose(x.srv.ctx, x.o); len(p) > 0 {
 		x.o.Peer = p[0]
+		if x.srv.cfg.Seen != nil {
+			x.srv.cfg.Seen(p)
+		}
 	}
 	x.feedAt = time.Time{}
 }

@@ -17,7 +17,7 @@ func (s *server) startNNTP(context.Context) (*part, error) {
 	door := nntpd.New(nntpd.Config{
 		Host: k.host, Spool: k.spool, Agent: k.agent, Accounts: k.members, Trusted: prefixes(k.cfg.NNTP.Trusted),
 		MaxArticle: int(k.cfg.NNTP.MaxArticle), MaxPost: int64(k.cfg.NNTP.MaxPost), TempDir: k.dir.path,
-		Version: "litfass " + versionString(), Signer: k.signerOf, Now: k.now, Log: s.log,
+		Version: "litfass " + versionString(), Seen: s.seen, Signer: k.signerOf, Now: k.now, Log: s.log,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	addrs, wait := s.serveOn("nntp", ls, func(l net.Listener) error { return door.Serve(ctx, l) })

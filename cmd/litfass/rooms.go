@@ -164,6 +164,11 @@ func (s *server) startPeers(context.Context) (*part, error) {
 	all, _ := k.peers.sections()
 	set(all)
 	k.peerFigures = func(p *peerStatusJSON) { fillFigures(p, feeds.Stats()) }
+	s.seen = func(names []string) { // a peer that connects can be reached again
+		for _, name := range names {
+			feeds.Wake(name)
+		}
+	}
 	s.reloads = append(s.reloads, func(cfg config) error { return k.peers.refresh(cfg.Peer) })
 	s.metrics = append(s.metrics, func(w *metricWriter) {
 		lag, accepted := map[string]float64{}, map[string]float64{}

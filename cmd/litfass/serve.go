@@ -62,7 +62,8 @@ type server struct {
 	parts   []*part // started, in order
 	ready   bool
 	metrics []func(w *metricWriter)
-	forum   http.Handler // nil: no browser door
+	seen    func(peers []string) // told whose a new connection may be
+	forum   http.Handler         // nil: no browser door
 	reloads []func(cfg config) error
 	broken  chan error // a part that stopped working
 

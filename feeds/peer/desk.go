@@ -60,6 +60,7 @@ type desk struct {
 	upto    spool.Seq              // the reader has read so far
 	live    int                    // workers that have a connection or make one
 	fails   int                    // connections that failed without an answer, in a row
+	failed  time.Time              // the last time
 	retryAt time.Time
 	timer   *time.Timer
 	dirty   bool
@@ -92,7 +93,10 @@ func (d *desk) run(ctx context.Context) {
 		case r := <-d.reports:
 			d.settle(r)
 		case <-d.wake:
-			d.retryAt, d.fails = time.Time{}, 0
+			d.fails = 0
+			if at := d.failed.Add(wakeGap); d.retryAt.After(at) {
+				d.retryAt = at
+			}
 		case <-d.timer.C:
 		case <-save.C:
 			d.offerSave()
@@ -119,6 +123,10 @@ func (d *desk) outlets(now time.Time, running bool) (out, extra chan item, head 
 	}
 	return out, extra, head
 }
+
+// wakeGap is the least time between a failure and the next attempt, however
+// often the peer is seen: newsreaders from its address look the same.
+const wakeGap = 100 * time.Millisecond
 
 // growAt is the queue's length that calls for one more connection.
 const growAt = 16
@@ -248,7 +256,7 @@ func (d *desk) end(r report, now time.Time) {
 		wait = min(d.cfg.RetryMax, d.cfg.RetryMin<<min(d.fails, 16))
 		d.fails++
 	}
-	d.retryAt = now.Add(wait)
+	d.failed, d.retryAt = now, now.Add(wait)
 	d.tally.failed(r.err, now)
 	d.tally.with(func(s *Stats) { s.Failed++ })
 	if !r.progress && d.fails == 1 {
