@@ -81,9 +81,13 @@ func block(b *bytes.Buffer, x content.Block) {
 	case content.Patch:
 		patch(b, x.Text)
 	case content.Signature:
-		b.WriteString(`<div class="sig" dir="auto">`)
+		open, end := `<div class="sig" dir="auto">`, `</div>`
+		if drawn(x.Text) {
+			open, end = `<div class="sig"><pre tabindex="0">`, `</pre></div>`
+		}
+		b.WriteString(open)
 		linked(b, x.Text)
-		b.WriteString(`</div>`)
+		b.WriteString(end)
 	default:
 		for _, par := range paragraphs(x.Text) {
 			kind := "p"

@@ -264,7 +264,7 @@ func inert(t testing.TB, where, page string) {
 				t.Errorf("%s: element %s", where, tok.Data)
 			}
 			switch tok.Data {
-			case "meta", "link", "img", "br", "hr", "input":
+			case "meta", "link", "img", "br", "hr", "input", "wbr":
 			default:
 				open = append(open, tok.Data)
 			}
@@ -292,7 +292,7 @@ func TestReading(t *testing.T) {
 	w.must(simple(1, "Hello", ""))
 	w.must(simple(2, "Re: Hello", "<a1@a.example>"))
 	for path, want := range map[string][]string{
-		"/":                           {"misc.test", "About misc.test", "Hello", "/start"},
+		"/":                           {"misc.<wbr>test", "About misc.test", "Hello", "/start"},
 		"/g/misc.test":                {"Hello", "Ann 1", "/g/misc.test/t/a1@a.example", "/g/misc.test/post"},
 		"/g/misc.talk":                {"Nobody has written here yet"},
 		"/g/misc.test/t/a1@a.example": {"Text number 1.", "Text number 2.", "<blockquote>", `class="sig"`},

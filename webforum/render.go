@@ -226,7 +226,7 @@ func (v *visitor) redirect(to string) {
 }
 
 func loadPages() (map[string]*template.Template, error) {
-	base, err := template.New("base.html").Funcs(template.FuncMap{"magnet": magnet}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
+	base, err := template.New("base.html").Funcs(template.FuncMap{"magnet": magnet, "dots": dots}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
 	if err != nil {
 		return nil, err
 	}
@@ -246,6 +246,11 @@ func loadPages() (map[string]*template.Template, error) {
 		out[strings.TrimSuffix(path.Base(n), ".html")] = t
 	}
 	return out, nil
+}
+
+// dots lets a group's name be broken after its dots.
+func dots(s string) template.HTML {
+	return template.HTML(strings.ReplaceAll(template.HTMLEscapeString(s), ".", ".<wbr>"))
 }
 
 // magnet lets magnet links through, which html/template takes for unsafe.
