@@ -18,6 +18,7 @@ func commands() []command {
 		{name: "import", args: "[--group G] [--create-groups] FILE...", short: "take articles from archives", run: cmdImport,
 			long: "Reads mbox, maildir, MH and tradspool folders, rnews batches, .gz and .zst of these, and\n.tar.gz of single articles. Octets are kept; duplicates and refusals are counted and explained."},
 		{name: "export", args: "--group G [--since D] [--format F]", short: "write a group out: mbox, rnews or html", run: cmdExport},
+		{name: "batch", short: "rnews batches for UUCP, NNCP or a stick", sub: batchCommands()},
 		{name: "waiting", short: "articles that wait for a decision", sub: waitingCommands()},
 		{name: "withdraw", args: "MESSAGE-ID", short: "remove one article from this node", run: cmdWithdraw},
 		{name: "spool", short: "look after the articles on disk", sub: spoolCommands()},

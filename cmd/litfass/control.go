@@ -26,6 +26,7 @@ func newControl(k *core) *control {
 	c := &control{core: k, mux: http.NewServeMux()}
 	c.groupActs()
 	c.articleActs()
+	c.batchActs()
 	c.userActs()
 	c.peerActs()
 	c.keyActs()
