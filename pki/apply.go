@@ -68,11 +68,13 @@ func (l *Ledger) apply(source string, list []*Statement, out *Outcome) error {
 	if err := l.skipKnown(list, out); err != nil {
 		return err
 	}
+	now := l.now().Unix()
+	l.mu.Lock()
+	l.passQuotas(source, list, out, now) // first: a flood must not cost signatures
+	l.mu.Unlock()
 	checkAll(list, out)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := l.now().Unix()
-	l.passQuotas(source, list, out, now)
 	b := &batch{l: l, now: now, list: list, source: source, counted: map[Digest]bool{}}
 	fates := append([]Fate(nil), out.Fates...)
 	err := l.db.Update(func(tx *state.Tx) error {
