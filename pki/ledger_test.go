@@ -295,3 +295,40 @@ func TestArrive(t *testing.T) {
 		t.Error("the old grant came back")
 	}
 }
+
+// TestLateKey: an article that was filed before its key was known is judged once
+// the statements are here, and keeps its right when the arrow is revoked later.
+func TestLateKey(t *testing.T) {
+	const t0 = int64(1_800_000_000)
+	clk := &clock{t0 + 10}
+	l := testLedger(t, clk)
+	owner, alice := newPerson(t, "owner", t0), newPerson(t, "alice", t0)
+	groups := []article.Group{"mesh.talk"}
+	p := alice.proof(alice.keys[0], t0, 1)
+	ask := func(want Result) {
+		t.Helper()
+		if r, err := l.Worth(&p, clk.now(), groups, ""); err != nil || r != want {
+			t.Errorf("%s, want %s (%v)", r, want, err)
+		}
+	}
+	if r, _, err := l.Arrive(&p, groups, ""); err != nil || r != ResultUnknownKey {
+		t.Fatal(r, err)
+	}
+	ask(ResultUnknownKey)
+	l.mustApply(t, alice.all[0], owner.all[0])
+	ask(ResultNoRight)
+	if err := l.Trust(Anchor{ID: owner.id, Purpose: "post", Scope: "*", Depth: 1}); err != nil {
+		t.Fatal(err)
+	}
+	grant := owner.arrow(t, 0, 1, "post", alice.id.Subject(), 0, t0)
+	l.mustApply(t, grant)
+	ask(ResultVerified)
+	revoked := *grant
+	revoked.Version, revoked.Revoked, revoked.Sigs = 2, true, nil
+	s, err := Make(revoked, owner.keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mustApply(t, s)
+	ask(ResultVerified)
+}

@@ -355,22 +355,30 @@ func (l *Ledger) Worth(p *article.Proof, arrived time.Time, groups []article.Gro
 	if err != nil {
 		return ResultInvalid, nil
 	}
+	r, fresh, err := l.worth(c, p.Right, groups)
+	if err == nil && fresh {
+		err = l.rememberRight(c.digest)
+	}
+	return r, err
+}
+
+// worth is Worth under the lock; fresh says that a right was just judged for good.
+func (l *Ledger) worth(c claim, right, groups []article.Group) (r Result, fresh bool, err error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	r, err := l.keyVerdict(c)
-	if err == nil && r == ResultUnknownKey && len(p.Right) > 0 {
+	r, err = l.keyVerdict(c)
+	if err == nil && r == ResultUnknownKey && len(right) > 0 {
 		r, err = l.lapsedDevice(c)
 	}
-	if err != nil || r != ResultVerified {
-		return r, err
-	}
-	if len(p.Right) == 0 {
+	switch {
+	case err != nil || r != ResultVerified:
+		return r, false, err
+	case len(right) == 0:
 		return l.lateRight(c, groups)
+	case l.takenBack(c, right):
+		return ResultDisputed, false, nil
 	}
-	if l.takenBack(c, p.Right) {
-		return ResultDisputed, nil
-	}
-	return ResultVerified, nil
+	return ResultVerified, false, nil
 }
 
 // lapsedDevice judges an article whose key was a device's on arrival and is not
@@ -391,21 +399,24 @@ func (l *Ledger) lapsedDevice(c claim) (Result, error) {
 
 // lateRight judges the right of an article whose key was not known when it came.
 // What was found stays: rights are judged once (§5.7).
-func (l *Ledger) lateRight(c claim, groups []article.Group) (Result, error) {
+func (l *Ledger) lateRight(c claim, groups []article.Group) (r Result, fresh bool, err error) {
 	var known []byte
-	err := l.db.View(func(tx *state.Tx) error {
+	err = l.db.View(func(tx *state.Tx) error {
 		known = tx.Get(bRight, string(c.digest[:]))
 		return nil
 	})
-	if err != nil || known != nil || len(l.groupsWith(c, groups)) > 0 {
-		return ResultVerified, err
+	switch {
+	case err != nil || known != nil:
+		return ResultVerified, false, err
+	case len(l.groupsWith(c, groups)) > 0:
+		return ResultVerified, true, nil
 	}
-	return ResultNoRight, nil
+	return ResultNoRight, false, nil
 }
 
-// RememberRight notes that an article's right, judged after it was filed, was
+// rememberRight notes that an article's right, judged after it was filed, was
 // there: it stays so when the arrow ends.
-func (l *Ledger) RememberRight(digest [32]byte) error {
+func (l *Ledger) rememberRight(digest [32]byte) error {
 	return l.db.Update(func(tx *state.Tx) error { return tx.Put(bRight, string(digest[:]), []byte{1}) })
 }
 

@@ -70,7 +70,7 @@ func newBox(t testing.TB, name string, clock *int64) *box {
 		t.Fatal(err)
 	}
 	b.agent = &agent.Agent{Host: name + ".mesh", Spool: b.spool, State: sdb, Keys: keys, Filters: []agent.Filter{Filter{"mesh"}}, Now: now,
-		Peers: agent.PeerList{{Name: "peer"}}, Policy: agent.Policy{Anonymous: map[string]string{"nntp": "post"}}}
+		Peers: agent.PeerList{{Name: "peer"}, {Name: "spoiler"}}, Policy: agent.Policy{Anonymous: map[string]string{"nntp": "post"}}}
 	b.follow = &Follower{Prefix: "mesh", Spool: b.spool, Ledger: ledger}
 	b.publish = &Publisher{Prefix: "mesh", Host: name + ".mesh", Ledger: ledger, Agent: b.agent}
 	return b

@@ -1,0 +1,181 @@
+package directory
+
+import (
+	"bytes"
+	"context"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/pki"
+	"github.com/litfass/litfass/spool"
+)
+
+// The attacks of docs/threat-model.md on articles, against a whole agent.
+
+// changed takes an article as text, changes it, and brings it as another peer would.
+func (b *box) changed(t *testing.T, a *article.Article, old, new string) error {
+	t.Helper()
+	text := string(a.Octets())
+	if !strings.Contains(text, old) {
+		t.Fatalf("%q is not in the article", old)
+	}
+	wire, err := article.Normalize([]byte(strings.Replace(text, old, new, 1)), article.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.agent.Relay(context.Background(), wire, agent.Origin{Door: "nntp", Peer: "spoiler"})
+	return err
+}
+
+// TestForgedAndReplayed: a signed article can not be given to another sender, put
+// into another group, turned into an order, or stripped of its signature; and the
+// spoilt copies do not keep the good one out.
+func TestForgedAndReplayed(t *testing.T) {
+	clock := testStart
+	boxes := mesh(t, 2, false, &clock)
+	here, there := boxes[0], boxes[1]
+	if err := there.spool.PutGroups(context.Background(), spool.GroupInfo{Name: "mesh.other", Status: spool.PostOpen}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := here.keys.NewIdentity("anna", "geheim"); err != nil {
+		t.Fatal(err)
+	}
+	flood(boxes)
+	id, err := here.post("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := openID(t, here, id)
+	sig := a.Get("Article-Signature")
+	for _, c := range []struct{ what, old, new string }{
+		{"another sender", "From: A <a@x.mesh>", "From: Bob <bob@x.mesh>"},
+		{"another group", "Newsgroups: mesh.talk", "Newsgroups: mesh.other"},
+		{"one more group", "Newsgroups: mesh.talk", "Newsgroups: mesh.talk,mesh.other"},
+		{"an order", "Subject: Hallo", "Subject: Hallo\r\nControl: rmgroup mesh.talk"},
+		{"superseding", "Subject: Hallo", "Subject: Hallo\r\nSupersedes: <other@x>"},
+		{"answers elsewhere", "Subject: Hallo", "Subject: Hallo\r\nFollowup-To: mesh.other"},
+		{"another text", "\r\n\r\nHallo", "\r\n\r\nHello"},
+		{"another identity", sig[strings.Index(sig, "i=")+2:][:52], here.keys.NodeID().String()},
+		{"no signature", "Article-Signature:", "X-Signature:"},
+	} {
+		if err := there.changed(t, a, c.old, c.new); err == nil || there.has(id) {
+			t.Errorf("%s: taken (%v)", c.what, err)
+		}
+	}
+	if err := there.relay(a); err != nil || !there.has(id) {
+		t.Error("the spoilt copies keep the good one out:", err)
+	}
+}
+
+// TestCancelByStranger: a signed cancel of somebody else does nothing, before or
+// after its target; the author's own does.
+func TestCancelByStranger(t *testing.T) {
+	clock := testStart
+	boxes := mesh(t, 1, false, &clock)
+	b := boxes[0]
+	ctx := context.Background()
+	for _, name := range []string{"anna", "mallory"} {
+		if _, _, err := b.keys.NewIdentity(name, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	control := &agent.Control{Agent: b.agent}
+	obey := func() {
+		t.Helper()
+		for e, err := range b.spool.Since(ctx, 0) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := control.Follow(ctx, e); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	cancel := func(account string, target article.ID) {
+		t.Helper()
+		d := &article.Draft{Header: [][2]string{{"From", "A <a@x.mesh>"}, {"Newsgroups", "mesh.talk"}, {"Subject", "cancel"},
+			{"Control", "cancel " + string(target)}, {"Date", article.FormatDate(time.Unix(clock, 0))},
+			{"Message-ID", "<cancel-by-" + account + "-" + target.Bare()[:20] + "@x.mesh>"}}, Body: bytes.NewReader([]byte("x\r\n"))}
+		if err := b.keys.SignDraft(ctx, d, account, "control"); err != nil {
+			t.Fatal(err)
+		}
+		d.Set("Path", "x.mesh!not-for-mail")
+		a, err := d.Build(article.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.agent.Relay(ctx, a.Wire(), agent.Origin{Door: "nntp", Peer: "peer"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	id, err := b.post("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel("mallory", id)
+	obey()
+	if !b.has(id) {
+		t.Fatal("a stranger's cancel is obeyed")
+	}
+	cancel("anna", id)
+	obey()
+	if b.has(id) {
+		t.Error("the author's own cancel is not obeyed")
+	}
+}
+
+// TestRevocationHeldBack: a peer that carries everything but revocations delays
+// them no longer than until a second way is used; HTTP is one.
+func TestRevocationHeldBack(t *testing.T) {
+	clock := testStart
+	boxes := mesh(t, 2, false, &clock)
+	here, there := boxes[0], boxes[1]
+	id, words, err := here.keys.NewIdentity("anna", "geheim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flood(boxes)
+	here.links = nil // the liar between them passes on nothing from here on
+	bad := time.Unix(clock, 0)
+	clock += 60
+	stolen, err := here.post("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock += 60
+	if _, err := here.keys.Recover(id, strings.Join(words, " "), "anna", "neu", nil, &bad); err != nil {
+		t.Fatal(err)
+	}
+	if err := there.relay(openID(t, here, stolen)); err != nil || !there.has(stolen) {
+		t.Fatal("without the news the thief's article is taken, that is what the liar is after:", err)
+	}
+	srv := httptest.NewServer(Handler(here.keys.Ledger))
+	defer srv.Close()
+	res, err := srv.Client().Get(srv.URL + Path + "snapshot")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if _, err := ReadSnapshot(there.keys.Ledger, "http", res.Body); err != nil {
+		t.Fatal(err)
+	}
+	e, err := there.spool.ByID(context.Background(), stolen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := there.keys.Judge(context.Background(), e.Proof, e.Arrived, []article.Group{"mesh.talk"})
+	if err != nil || r != string(pki.ResultDisputed) {
+		t.Errorf("what came in between is %s, want disputed (%v)", r, err)
+	}
+	next, err := here.post("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := there.relay(openID(t, here, next)); err != nil || !there.has(next) {
+		t.Error("the owner can not post after all:", err)
+	}
+}
