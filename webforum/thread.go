@@ -121,7 +121,6 @@ type threadView struct {
 	all  []threads.Post
 	read ranges
 	data threadData
-	by   map[article.ID]int // place in reading order
 }
 
 func (t *threadView) page() (*page, error) {
