@@ -80,7 +80,7 @@ func (s *server) greet() {
 			case "nntp":
 				fmt.Fprintf(&b, "  newsreader    news://%s   for example: NNTPSERVER=%s tin -r -p %s, or slrn -h %s:%s\n", a, host, port, host, port)
 			case "http":
-				fmt.Fprintf(&b, "  browser       http://%s/\n", a)
+				fmt.Fprintf(&b, "  browser       http://%s/\n  feed reader   http://%[1]s/g/%s/feed.atom\n", a, firstGroups[0][0])
 			case "smtp":
 				fmt.Fprintf(&b, "  mail          smtp://%s   group.name@%s posts to a group\n", a, s.core.host)
 			}
