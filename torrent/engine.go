@@ -79,8 +79,10 @@ type Engine struct {
 
 	starting sync.Mutex // one fetch of a torrent at a time begins
 
-	mu     sync.Mutex
-	active map[Infohash]*active
+	mu       sync.Mutex
+	active   map[Infohash]*active
+	wishes   []wish // what policies want here
+	granting int    // goroutines that see to it
 }
 
 // active is a torrent in the engine.

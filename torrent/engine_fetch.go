@@ -64,6 +64,9 @@ func (e *Engine) start(h Infohash, class Class) (*job, error) {
 	if e.store.refuted(r) {
 		return nil, ErrMismatch
 	}
+	if r.Never && !r.Pinned {
+		return nil, fmt.Errorf("%w: its group's policy is to fetch nothing", ErrNotFound)
+	}
 	e.mu.Lock()
 	if a, ok := e.active[h]; ok && a.job != nil {
 		j := a.job // read under the lock: run forgets it at its end

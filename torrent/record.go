@@ -65,6 +65,7 @@ type Record struct {
 	Wanted   int64    // when somebody last wanted it
 	Progress int64    `json:",omitempty"` // of a partial one: when a piece last came
 	Until    int64    `json:",omitempty"` // delete after; 0: not for now
+	Never    bool     `json:",omitempty"` // no group that names it wants it fetched, not even on demand
 	Actual   string   `json:",omitempty"` // SHA-256 of what was fetched and belied every article
 }
 

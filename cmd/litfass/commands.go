@@ -3,7 +3,7 @@ package main
 // commands is the table of everything litfass can do. A room adds its rows in a
 // file of its own and names them here.
 func commands() []command {
-	return []command{
+	rows := []command{
 		{name: "serve", short: "run the node until SIGTERM", run: cmdServe},
 		{name: "status", args: "[--wait DUR]", short: "how the node is doing; exit 0 if it is ready", run: cmdStatus},
 		{name: "doctor", short: "look for what is wrong, and say the cure", run: cmdDoctor},
@@ -27,4 +27,5 @@ func commands() []command {
 		{name: "config", short: "show or check the configuration", sub: configCommands()},
 		{name: "version", short: "print the version", run: cmdVersion},
 	}
+	return append(rows, torrentRows()...)
 }

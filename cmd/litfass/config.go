@@ -25,6 +25,7 @@ type config struct {
 	HTTP    httpSection    `toml:"http" doc:"forum, feeds, tracker, /metrics, /healthz"`
 	Feeds   feedsSection   `toml:"feeds" doc:"RSS, Atom and JSON feeds that become articles"`
 	Torrent torrentSection `toml:"torrent" doc:"attachments as torrents"`
+	Tracker trackerSection `toml:"tracker" doc:"the BitTorrent tracker and its kin in the mesh"`
 	PKI     pkiSection     `toml:"pki" doc:"signatures and rights"`
 	Spool   spoolSection   `toml:"spool" doc:"where articles lie and how long"`
 	Peer    []peerSection  `toml:"peer" doc:"a neighbour; may stand here or be added while running (the file wins)"`
@@ -67,10 +68,27 @@ type httpSection struct {
 }
 
 type torrentSection struct {
-	Listen    string `toml:"listen" doc:"BitTorrent, TCP and uTP"`
-	Tracker   string `toml:"tracker" doc:"UDP tracker; usual: 127.0.0.1:6969; empty: off"`
-	Threshold size   `toml:"threshold" doc:"larger attachments are detached"`
-	Quota     size   `toml:"quota" doc:"room for the pieces"`
+	Listen    string   `toml:"listen" doc:"BitTorrent, TCP; empty: no peers are taken"`
+	Tracker   string   `toml:"tracker" doc:"UDP tracker; usual: 127.0.0.1:6969; empty: off"`
+	Threshold size     `toml:"threshold" doc:"larger attachments are detached"`
+	Quota     size     `toml:"quota" doc:"room for the pieces"`
+	Up        size     `toml:"up" doc:"octets a second to peers"`
+	Down      size     `toml:"down" doc:"octets a second from peers"`
+	MaxSize   size     `toml:"max_size" doc:"of one torrent"`
+	MaxAuto   size     `toml:"max_auto" doc:"of one that a group's policy fetches unasked"`
+	Trackers  []string `toml:"trackers" doc:"announce addresses of the mesh's other trackers"`
+	LSD       string   `toml:"lsd" doc:"network interface on which neighbours are found by multicast (BEP 14); empty: off"`
+}
+
+// trackerSection is about keeping in step with other trackers.
+type trackerSection struct {
+	Livesync       string   `toml:"livesync" doc:"network interface for opentracker's multicast; empty: off"`
+	LivesyncListen string   `toml:"livesync_listen" doc:"UDP address for the same by unicast; usual: :9696"`
+	LivesyncTo     []string `toml:"livesync_to" doc:"trackers that are told by unicast: 10.0.0.2:9696"`
+	LivesyncFrom   []string `toml:"livesync_from" doc:"trackers that are believed" kind:"prefix"`
+	LivesyncLayout string   `toml:"livesync_layout" doc:"v4 | v6: as the opentrackers here were built" oneof:"v4 v6"`
+	LivesyncTTL    int      `toml:"livesync_ttl" doc:"hops of the multicast"`
+	Mesh           []string `toml:"mesh" doc:"peers outside are not taken over from other trackers" kind:"prefix"`
 }
 
 type pkiSection struct {
@@ -111,7 +129,8 @@ func defaults() config {
 		HTTP: httpSection{
 			Listen: []string{"127.0.0.1:8080"}, URL: "http://127.0.0.1:8080", Anonymous: "post", Trusted: local,
 		},
-		Torrent: torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30},
+		Torrent: torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30, MaxSize: 64 << 30, MaxAuto: 1 << 30},
+		Tracker: trackerSection{LivesyncLayout: "v4", LivesyncTTL: 1},
 		PKI:     pkiSection{Require: "none", Prefix: "mesh"},
 		Spool:   spoolSection{Quota: 10 << 30, KeepMin: duration(24 * hour), Cutoff: duration(90 * 24 * hour)},
 	}

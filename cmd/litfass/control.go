@@ -33,6 +33,7 @@ func newControl(k *core) *control {
 	c.spoolActs()
 	c.waitingActs()
 	c.feedActs()
+	c.torrentActs()
 	act(c, "search", c.search)
 	return c
 }

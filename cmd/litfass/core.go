@@ -43,10 +43,11 @@ type core struct {
 	followers   *agent.Followers
 	peerFigures func(*peerStatusJSON)
 
-	lazy    sync.Mutex // of what is opened when first asked for:
-	feeds   *syndicate.Poller
-	search  searcher
-	courier *courier.Courier
+	lazy     sync.Mutex // of what is opened when first asked for:
+	feeds    *syndicate.Poller
+	search   searcher
+	torrents torrentRoom
+	courier  *courier.Courier
 }
 
 // logger is what commands and the node report to: warnings only, in commands.
@@ -93,7 +94,7 @@ func openCore(ctx context.Context, cfg config, log *slog.Logger, getenv func(str
 			return k, err
 		}
 	}
-	for _, open := range []func(context.Context) error{k.openSpool, k.openAgent, k.openKeys, k.firstRun} {
+	for _, open := range []func(context.Context) error{k.openSpool, k.openAgent, k.openTorrents, k.openKeys, k.firstRun} {
 		if err := open(ctx); err != nil {
 			return k, err
 		}

@@ -40,7 +40,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
 		Accounts: forumAccounts{k.members}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
-		Search: k.search, Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log,
+		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log,
 	}
 	h, err := f.Handler()
 	if err != nil {

@@ -18,7 +18,7 @@ func (s *server) mux() http.Handler {
 	s.webRooms(m)
 	s.feedRoutes(m)
 	s.mailRoutes(m)
-	return m
+	return s.torrentRoutes(m)
 }
 
 // near lets through who comes from this machine or from http.trusted.

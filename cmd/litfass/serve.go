@@ -111,6 +111,7 @@ func (s *server) start(ctx context.Context) error {
 		s.startPeers,     // articles to neighbours
 		s.startFeeds,     // articles from RSS and Atom
 		s.startCourier,   // articles to mail subscribers
+		s.startTorrents,  // attachments, and the tracker
 		s.startNNTP,      // newsreaders and peers
 
 		s.startSMTP,   // mail to groups
