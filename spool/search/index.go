@@ -50,6 +50,8 @@ type Index struct {
 	mu    sync.Mutex
 	batch *bleve.Batch
 	last  spool.Seq // in the batch
+	began time.Time // the batch
+	log   spool.Seq // its end when the batch began
 	done  spool.Seq // written
 }
 
@@ -120,28 +122,58 @@ func (x *Index) Done() spool.Seq {
 // Follow takes an article up. It is written with the next full batch, or as soon
 // as nothing newer is there.
 func (x *Index) Follow(ctx context.Context, e spool.Entry) error {
+	rest, err := x.follow(ctx, e)
+	if rest > 0 {
+		t := time.NewTimer(rest)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+		}
+	}
+	return err
+}
+
+// restTimes is how many times as long as a batch took the index rests while
+// articles are coming in: analysing one costs four times what its intake does,
+// and intake must not wait for that.
+const (
+	restTimes = 3
+	maxRest   = 2 * time.Second
+)
+
+// follow is Follow without the rest that it asks for.
+func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if e.Seq <= x.last {
-		return nil
+		return 0, nil
+	}
+	if x.batch.Size() == 0 {
+		x.began, x.log = time.Now(), x.spool.Last()
 	}
 	if e.Has&article.HasControl == 0 {
 		a, err := x.spool.Open(ctx, e.Seq)
 		switch {
 		case errors.Is(err, spool.ErrNotFound): // gone meanwhile
 		case err != nil:
-			return fmt.Errorf("open article %d for the search index: %w", e.Seq, err)
+			return 0, fmt.Errorf("open article %d for the search index: %w", e.Seq, err)
 		default:
 			if err := x.batch.Index(string(e.ID), document(e, a)); err != nil {
-				return spool.Permanent(fmt.Errorf("index %s: %w", e.ID, err))
+				return 0, spool.Permanent(fmt.Errorf("index %s: %w", e.ID, err))
 			}
 		}
 	}
 	x.last = e.Seq
 	if x.batch.Size() >= batchSize || x.spool.Last() <= e.Seq {
-		return x.flush()
+		if err := x.flush(); err != nil {
+			return 0, err
+		}
+		if x.spool.Last() > x.log { // intake goes on
+			return min(restTimes*time.Since(x.began), maxRest), nil
+		}
 	}
-	return nil
+	return 0, nil
 }
 
 // flush writes the batch. x.mu is held.
