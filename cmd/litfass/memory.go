@@ -11,18 +11,25 @@ import (
 // against Go's default of two that takes a quarter off the CPU time of an
 // article's intake (60 to 45 us). What that costs in memory is given back
 // once the node has come to rest.
+// Above heapLimit the collector works harder instead: full-text indexing of 16,000
+// articles then peaks at 130 MiB of resident memory, mapped files included, and
+// not at 250, for a sixth more CPU time.
 const (
 	gcPercent  = 200
+	heapLimit  = 64 << 20
 	restTick   = 2 * time.Second
 	restOctets = 1 << 20 // allocated in a tick: more is work, less is rest
 	restWorth  = 8 << 20 // allocated since memory was given back: less is not worth a collection
 )
 
-// startMemory sets the collector, unless GOGC in the environment does, and gives
+// startMemory sets the collector, unless GOGC or GOMEMLIMIT in the environment do, and gives
 // memory back when the node rests.
 func (s *server) startMemory(context.Context) (*part, error) {
 	if s.call.getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
+	}
+	if s.call.getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(heapLimit)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
