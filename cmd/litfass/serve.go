@@ -105,7 +105,6 @@ func (s *server) run(ctx context.Context) error {
 func (s *server) start(ctx context.Context) error {
 	for _, begin := range []func(context.Context) (*part, error){
 		s.startMemory,    // how memory is used and given back
-		s.startControl,   // commands
 		s.startFollowers, // what happens because an article arrived
 		s.startKeys,      // statements and our own keys
 		s.startPeers,     // articles to neighbours
@@ -114,10 +113,11 @@ func (s *server) start(ctx context.Context) error {
 		s.startTorrents,  // attachments, and the tracker
 		s.startNNTP,      // newsreaders and peers
 
-		s.startSMTP,   // mail to groups
-		s.startSearch, // words for the browser
-		s.startForum,  // threads for the browser
-		s.startHTTP,   // browsers, feeds, metrics
+		s.startSMTP,    // mail to groups
+		s.startSearch,  // words for the browser
+		s.startForum,   // threads for the browser
+		s.startHTTP,    // browsers, feeds, metrics
+		s.startControl, // commands: last, they see a node that is whole
 	} {
 		p, err := begin(ctx)
 		if err != nil {
