@@ -66,6 +66,10 @@ type Book struct {
 	Now    func() time.Time     // nil: time.Now
 	Random func(p []byte) error // nil: the system's
 
+	// LoggedIn is told of every right password, before Login returns: the keyring
+	// renews what only the password opens. nil: nobody is told.
+	LoggedIn func(name, password string)
+
 	once  sync.Once
 	slots chan struct{} // hashings at one time
 	slow  brake

@@ -159,7 +159,11 @@ func (b *Book) Login(ctx context.Context, name, password string, from netip.Addr
 	if err != nil {
 		return Account{}, fmt.Errorf("log in: %w", err)
 	}
-	return b.Verdict(ctx, key, from, ok)
+	a, err = b.Verdict(ctx, key, from, ok)
+	if err == nil && b.LoggedIn != nil {
+		b.LoggedIn(a.Name, password)
+	}
+	return a, err
 }
 
 // Verdict ends a login whose proof a door checked itself (SCRAM): it counts

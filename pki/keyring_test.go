@@ -215,3 +215,36 @@ func TestLostLedger(t *testing.T) {
 		t.Error(r)
 	}
 }
+
+// TestRenewal: what a hosted key may is renewed at login, before it ends.
+func TestRenewal(t *testing.T) {
+	const t0 = int64(1_800_000_000)
+	c := &clock{t0}
+	kr := testKeyring(t, c)
+	id, _, err := kr.NewIdentity("anna", "geheim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ends := func() (first int64) {
+		arrows, err := kr.Ledger.Arrows(id)
+		if err != nil || len(arrows) != 2 {
+			t.Fatal(len(arrows), err)
+		}
+		return min(arrows[0].Until, arrows[1].Until)
+	}
+	before := ends()
+	if err := kr.Login("anna", "falsch"); err != nil || ends() != before {
+		t.Error("renewed too early:", err)
+	}
+	c.t += 50 * day
+	if err := kr.Login("anna", "falsch"); !errors.Is(err, ErrPassword) {
+		t.Error("renewed with a wrong password:", err)
+	}
+	if err := kr.Login("anna", "geheim"); err != nil || ends() <= before {
+		t.Error("not renewed:", err)
+	}
+	arrows, err := kr.Ledger.Arrows(id)
+	if err != nil || arrows[0].From != t0 || arrows[1].From != t0 {
+		t.Error("a renewal keeps from:", err)
+	}
+}

@@ -228,7 +228,7 @@ func (l *Ledger) underHead(h *Head, article Digest) (found bool, err error) {
 func (l *Ledger) rightIn(c claim, group string) bool {
 	identity, device := rightsFor(c.use, c.verb)
 	for _, p := range identity {
-		if l.has(c.id.Subject(), p, group, c.time, c.arrived) && (l.speaks(c) || l.deviceIn(c, device, group)) {
+		if l.has(c.id.Subject(), p, group, c.time, c.arrived) && (l.deviceIn(c, device, group) || l.speaks(c)) {
 			return true
 		}
 	}

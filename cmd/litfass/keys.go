@@ -35,6 +35,11 @@ func (k *core) openKeys(ctx context.Context) error {
 		return err
 	}
 	k.agent.Keys = k.keys
+	k.members.LoggedIn = func(name, password string) {
+		if err := k.keys.Login(name, password); err != nil {
+			k.log.Warn("a key's rights could not be renewed", "account", name, "error", err)
+		}
+	}
 	k.agent.Filters = append(k.agent.Filters, directory.Filter{Prefix: k.cfg.PKI.Prefix})
 	return directory.MakeGroups(ctx, k.spool, k.cfg.PKI.Prefix)
 }
