@@ -371,7 +371,7 @@ func readPassword(p string) (string, error) {
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return "", fmt.Errorf("read a peer's password: %w", err)
+		return "", fmt.Errorf("read the password: %w", err)
 	}
 	line, _, _ := strings.Cut(string(text), "\n")
 	return strings.TrimRight(line, "\r"), nil

@@ -13,6 +13,7 @@ func commands() []command {
 		{name: "peer", short: "neighbours to exchange articles with", sub: peerCommands()},
 		{name: "search", args: "QUERY", short: "find articles: words, \"phrases\", from:, group:, subject:, after:, before:, -without", run: cmdSearch},
 		{name: "feed", short: "RSS, Atom and JSON feeds that become articles", sub: feedCommands()},
+		{name: "mail", short: "groups by mail: who gets them, and what waits to be sent", sub: mailCommands()},
 		{name: "key", short: "identities, signatures, who vouches for whom", sub: keyCommands()},
 		{name: "post", args: "[FILE]", short: "post one article from a file or standard input", run: cmdPost},
 		{name: "import", args: "[--group G] [--create-groups] FILE...", short: "take articles from archives", run: cmdImport,

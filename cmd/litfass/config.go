@@ -53,7 +53,11 @@ type smtpSection struct {
 	Submission []string `toml:"submission" doc:"addresses for mail of accounts; usual: 127.0.0.1:2587"`
 	LMTP       []string `toml:"lmtp" doc:"addresses for a mail server in front that speaks LMTP"`
 	Domain     string   `toml:"domain" doc:"group@domain posts to group; default: host" example:"box7.mesh.example"`
-	Smarthost  string   `toml:"smarthost" doc:"mail leaves through it; empty: mail leaves to nobody"`
+	Smarthost  string   `toml:"smarthost" doc:"mail leaves through it: host:port, or mx for direct delivery; empty: mail leaves to nobody"`
+	User       string   `toml:"user" doc:"the login at the smarthost"`
+	Password   string   `toml:"password" doc:"its password, or file:PATH"`
+	DKIM       string   `toml:"dkim" doc:"private key that signs mail, a PEM file (RSA or Ed25519); empty: unsigned" kind:"path"`
+	Selector   string   `toml:"selector" doc:"where its public half stands: SELECTOR._domainkey.DOMAIN"`
 	Anonymous  string   `toml:"anonymous" doc:"none | confirm | post: mail to a group from a sender without account" oneof:"none confirm post"`
 	Trusted    []string `toml:"trusted" doc:"hosts to whom that applies, others are asked to confirm; not a mail server in front" kind:"prefix"`
 	Front      []string `toml:"front" doc:"mail servers in front: judged is the sender, not the host" kind:"prefix"`
@@ -125,7 +129,7 @@ func defaults() config {
 			Listen: []string{"127.0.0.1:1119"}, Anonymous: "post", Trusted: local,
 			MaxArticle: 1 << 20, MaxPost: 64 << 20,
 		},
-		SMTP: smtpSection{Listen: []string{"127.0.0.1:2525"}, Anonymous: "post", Trusted: local},
+		SMTP: smtpSection{Listen: []string{"127.0.0.1:2525"}, Anonymous: "post", Trusted: local, Selector: "litfass"},
 		HTTP: httpSection{
 			Listen: []string{"127.0.0.1:8080"}, URL: "http://127.0.0.1:8080", Anonymous: "post", Trusted: local,
 		},
@@ -194,7 +198,10 @@ func (c *config) decode(text string) error {
 	if md.IsDefined("http", "listen") && !md.IsDefined("http", "url") && len(c.HTTP.Listen) > 0 {
 		c.HTTP.URL = "http://" + c.HTTP.Listen[0]
 	}
-	c.Data = c.abs(c.Data)
+	if rest, ok := strings.CutPrefix(c.SMTP.Password, "file:"); ok {
+		c.SMTP.Password = "file:" + c.abs(rest)
+	}
+	c.Data, c.SMTP.DKIM = c.abs(c.Data), c.abs(c.SMTP.DKIM)
 	c.NNTP.TLS.Cert, c.NNTP.TLS.Key = c.abs(c.NNTP.TLS.Cert), c.abs(c.NNTP.TLS.Key)
 	return nil
 }
@@ -262,6 +269,11 @@ func (c *config) check() error {
 	}
 	if (c.NNTP.TLS.Cert == "") != (c.NNTP.TLS.Key == "") {
 		say("nntp.tls", "cert and key belong together: set both or none")
+	}
+	if h := c.SMTP.Smarthost; h != "" && h != "mx" {
+		if _, _, err := net.SplitHostPort(h); err != nil {
+			say("smtp.smarthost", "%q is neither host:port nor mx", h)
+		}
 	}
 	seen := map[string]bool{}
 	for _, p := range c.Peer {

@@ -34,6 +34,7 @@ func newControl(k *core) *control {
 	c.waitingActs()
 	c.feedActs()
 	c.torrentActs()
+	c.mailActs()
 	act(c, "search", c.search)
 	return c
 }

@@ -2,9 +2,19 @@ package main
 
 import (
 	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/litfass/litfass/agent"
@@ -22,24 +32,98 @@ func (c config) mailDomain(host string) string {
 }
 
 // mails makes the courier, which keeps subscriptions and the queue, once.
-func (k *core) mails() *courier.Courier {
+func (k *core) mails() (*courier.Courier, error) {
 	k.lazy.Lock()
 	defer k.lazy.Unlock()
 	if k.courier != nil {
-		return k.courier
+		return k.courier, nil
+	}
+	password, err := readPassword(k.cfg.SMTP.Password)
+	if err != nil {
+		return nil, fmt.Errorf("smtp.password: %w", err)
+	}
+	signer, err := readSigner(k.cfg.SMTP.DKIM)
+	if err != nil {
+		return nil, fmt.Errorf("smtp.dkim: %w", err)
 	}
 	cfg := courier.Config{Domain: k.cfg.mailDomain(k.host), Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"),
-		Smarthost: k.cfg.SMTP.Smarthost, State: k.state, Spool: k.spool, Waiting: k.agent, Now: k.now, Log: k.log}
+		Smarthost: k.cfg.SMTP.Smarthost, User: k.cfg.SMTP.User, Password: password, DKIM: signer, Selector: k.cfg.SMTP.Selector, State: k.state, Spool: k.spool, Waiting: k.agent, Now: k.now, Log: k.log}
 	if k.followers != nil {
 		cfg.Settled = func() spool.Seq { return k.followers.Saved("courier") }
 	}
 	k.courier = courier.New(cfg)
-	return k.courier
+	return k.courier, nil
+}
+
+// readSigner reads the private key of a PEM file: PKCS #8 (RFC 5958), or PKCS #1 of
+// older programs. No file: nil.
+func readSigner(file string) (crypto.Signer, error) {
+	if file == "" {
+		return nil, nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the key: %w", err)
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM block; make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048\"", file)
+	}
+	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+		return key, nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	switch key := key.(type) {
+	case *rsa.PrivateKey:
+		return key, nil
+	case ed25519.PrivateKey:
+		return key, nil
+	}
+	return nil, fmt.Errorf("%s: DKIM knows RSA and Ed25519 keys, this is a %T", file, key)
+}
+
+// certificate is what STARTTLS shows: nil without nntp.tls.cert. It is read anew
+// when the file changes.
+func (c config) certificate() (*tls.Config, error) {
+	cert, key := c.NNTP.TLS.Cert, c.NNTP.TLS.Key
+	if cert == "" {
+		return nil, nil
+	}
+	var mu sync.Mutex
+	var have *tls.Certificate
+	var changed time.Time
+	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		at, err := os.Stat(cert)
+		if err == nil && have != nil && at.ModTime().Equal(changed) {
+			return have, nil
+		}
+		fresh, lerr := tls.LoadX509KeyPair(cert, key)
+		if lerr != nil || err != nil {
+			if have != nil { // in the middle of being replaced
+				return have, nil
+			}
+			return nil, errors.Join(lerr, err)
+		}
+		have, changed = &fresh, at.ModTime()
+		return have, nil
+	}
+	if _, err := get(nil); err != nil {
+		return nil, fmt.Errorf("nntp.tls.cert: %w", err)
+	}
+	return &tls.Config{GetCertificate: get, MinVersion: tls.VersionTLS12}, nil
 }
 
 // startCourier sends mail to subscribers and moderators.
 func (s *server) startCourier(context.Context) (*part, error) {
-	c := s.core.mails()
+	c, err := s.core.mails()
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := s.core.followers.Start(ctx, c, agent.AtEnd); err != nil {
 		cancel()
@@ -69,14 +153,23 @@ func (s *server) startCourier(context.Context) (*part, error) {
 // startSMTP opens the mail doors: for other servers, for members, and LMTP.
 func (s *server) startSMTP(context.Context) (*part, error) {
 	k := s.core
+	secure, err := k.cfg.certificate()
+	if err != nil {
+		return nil, err
+	}
 	cfg := smtpd.Config{
+		TLS:    secure,
 		Domain: k.cfg.mailDomain(k.host), Host: k.host, Anonymous: k.cfg.SMTP.Anonymous, Trusted: prefixes(k.cfg.SMTP.Trusted),
 		Front: prefixes(k.cfg.SMTP.Front), MaxMessage: int64(k.cfg.NNTP.MaxPost), Cutoff: time.Duration(k.cfg.Spool.Cutoff),
 		TempDir: k.dir.path, PostmasterFile: k.dir.join("postmaster.mbox"), Agent: k.agent, Accounts: k.members, Spool: k.spool,
 		HTMLText: content.TextOfHTML, Now: k.now, Log: s.log,
 	}
 	if k.cfg.SMTP.Smarthost != "" { // only who can send mail can ask for confirmation
-		cfg.State, cfg.Mailer, cfg.Orders = k.state, k.mails(), k.mails()
+		c, err := k.mails()
+		if err != nil {
+			return nil, err
+		}
+		cfg.State, cfg.Mailer, cfg.Orders = k.state, c, c
 	}
 	p := &part{name: "smtp"}
 	var stops []func(context.Context) error
@@ -132,4 +225,8 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 }
 
 // mailRoutes adds the link in each mail that ends a subscription.
-func (s *server) mailRoutes(mux *http.ServeMux) { s.core.mails().Register(mux) }
+func (s *server) mailRoutes(mux *http.ServeMux) {
+	if c, err := s.core.mails(); err == nil { // else startCourier has said so
+		c.Register(mux)
+	}
+}

@@ -32,6 +32,7 @@ type Spool interface {
 type Waiting interface {
 	Waiting(ctx context.Context, groups ...article.Group) ([]agent.Held, error)
 	WaitingChanged() <-chan struct{}
+	Held(ctx context.Context, key string) (agent.Held, *article.Article, error)
 	ByToken(ctx context.Context, token string) (agent.Held, error)
 	Approve(ctx context.Context, key string, by agent.Origin, token string) (agent.Result, error)
 	Reject(ctx context.Context, key string, by agent.Origin, token string) (agent.Held, *article.Article, error)
@@ -43,7 +44,7 @@ type Config struct {
 	Domain    string // of the groups' addresses
 	Host      string // the node's name, in HELO
 	URL       string // the forum's address, for Archived-At and one-click unsubscribing; "": neither
-	Smarthost string // host:port; "mx": direct delivery; "": mail leaves to nobody, it waits
+	Smarthost string // host:port; "mx": direct delivery; "": mail leaves to nobody
 	User      string // at the smarthost, or ""
 	Password  string
 	DKIM      crypto.Signer // nil: unsigned
@@ -111,10 +112,11 @@ func New(cfg Config) *Courier {
 func (c *Courier) Name() string { return "courier" }
 
 // Follow queues an article for the subscribers of its groups, each address once.
-// Imported articles and control messages reach nobody. Repeating it writes the
+// Imported articles and control messages reach nobody; without a smarthost nothing
+// is queued. Repeating it writes the
 // same rows.
 func (c *Courier) Follow(_ context.Context, e spool.Entry) error {
-	if e.Via.How == spool.Imported || e.Has&article.HasControl != 0 {
+	if c.cfg.Smarthost == "" || e.Via.How == spool.Imported || e.Has&article.HasControl != 0 {
 		return nil
 	}
 	seen := map[string]bool{}
@@ -138,8 +140,11 @@ func (c *Courier) Follow(_ context.Context, e spool.Entry) error {
 }
 
 // Send queues a mail of the node's own to one person: null envelope sender, since
-// nobody waits for a bounce of it (RFC 3834 §3.3).
+// nobody waits for a bounce of it (RFC 3834 §3.3). Without a smarthost: ErrNoWay.
 func (c *Courier) Send(_ context.Context, to string, header [][2]string, body string) error {
+	if c.cfg.Smarthost == "" {
+		return ErrNoWay
+	}
 	if _, _, ok := cut(to); !ok {
 		return fmt.Errorf("%.80q is no address", to)
 	}
@@ -181,6 +186,10 @@ func (c *Courier) Counts() Counts {
 func (c *Courier) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	if c.cfg.Smarthost == "" {
+		<-ctx.Done()
+		return nil
+	}
 	if c.cfg.Waiting != nil {
 		wg.Go(func() { c.tellModerators(ctx) })
 	}
@@ -208,9 +217,6 @@ func (c *Courier) Run(ctx context.Context) error {
 
 // dispatch hands rows that are due to workers and says when to look again.
 func (c *Courier) dispatch(ctx context.Context, slots chan struct{}, wg *sync.WaitGroup) (time.Duration, error) {
-	if c.cfg.Smarthost == "" {
-		return time.Hour, nil
-	}
 	rows, next, err := c.due(100)
 	if err != nil {
 		return 0, err
@@ -246,6 +252,9 @@ func cut(addr string) (local, domain string, ok bool) {
 	}
 	return addr[:i], strings.ToLower(addr[i+1:]), true
 }
+
+// ErrNoWay is returned by Send where no smarthost is configured.
+var ErrNoWay = errors.New("mail leaves to nobody here: set smtp.smarthost")
 
 // ErrUnknown is returned for tokens and subscriptions that are not there.
 var ErrUnknown = errors.New("no such subscription, or the link was used already")

@@ -322,6 +322,9 @@ func TestModerationByMail(t *testing.T) {
 		if got.to != "mod@m.example" {
 			t.Fatalf("told %s", got.to)
 		}
+		if !strings.Contains(string(got.data), "\r\n> Hallo\r\n") {
+			t.Errorf("the moderator does not see the text: %s", got.data)
+		}
 		_, rest, _ := strings.Cut(string(got.data), "approve+")
 		tokens[subject], _, _ = strings.Cut(rest, "@")
 	}

@@ -49,6 +49,7 @@ func (c *Courier) work(ctx context.Context, r row) error {
 		case later:
 			c.deferred.Add(1)
 			again = append(again, to)
+			r.Why = oneLine(why.Error())
 			c.cfg.Log.Info("courier: mail deferred", "seq", r.Seq, "reason", why)
 		case failed:
 			c.cfg.Log.Info("courier: mail refused", "seq", r.Seq, "reason", why)

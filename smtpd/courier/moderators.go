@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
 )
 
@@ -55,6 +56,11 @@ func (c *Courier) tellAll(ctx context.Context) error {
 
 func (c *Courier) tell(ctx context.Context, h agent.Held) error {
 	told := map[string]bool{}
+	_, a, err := c.cfg.Waiting.Held(ctx, h.Key)
+	if err != nil {
+		return fmt.Errorf("open a submission: %w", err)
+	}
+	text := excerpt(a)
 	for _, name := range h.Needs {
 		g, err := c.cfg.Spool.Group(ctx, name)
 		if err != nil || g.Moderator == "" || told[g.Moderator] {
@@ -67,6 +73,7 @@ func (c *Courier) tell(ctx context.Context, h agent.Held) error {
 		if c.cfg.URL != "" {
 			body += "\nIt can be read, and decided on, at " + c.cfg.URL + "/admin/waiting\n"
 		}
+		body += "\n" + text
 		err = c.Send(ctx, g.Moderator, [][2]string{{"From", approve}, {"Reply-To", approve}, {"Subject", "Submission to " + string(name) + ": " + content.Header(h.Subject)},
 			{"Auto-Submitted", "auto-generated"}}, body)
 		if err != nil {
@@ -74,6 +81,33 @@ func (c *Courier) tell(ctx context.Context, h agent.Held) error {
 		}
 	}
 	return nil
+}
+
+// maxExcerpt is how much of a submission's text its moderator gets, in octets.
+const maxExcerpt = 16 << 10
+
+// excerpt is the text of a submission, quoted, and the names of its files.
+func excerpt(a *article.Article) string {
+	var out strings.Builder
+	c := content.Of(a)
+	for _, b := range c.Blocks(nil) {
+		text := b.Text
+		if b.Kind == content.HTML {
+			text = content.TextOfHTML(b.HTML, "utf-8")
+		}
+		mark := strings.Repeat(">", min(b.Depth, 10)+1) + " "
+		for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
+			if out.Len()+len(line) > maxExcerpt {
+				out.WriteString("[cut here: the rest is on the page]\n")
+				return out.String()
+			}
+			out.WriteString(mark + line + "\n")
+		}
+	}
+	for _, p := range c.Files() {
+		fmt.Fprintf(&out, "\nAttached: %s (%s, %d octets)\n", p.Name, p.Type, p.Size())
+	}
+	return out.String()
 }
 
 // decide carries out a moderator's mail: who can name the token speaks for him.

@@ -22,7 +22,29 @@ type row struct {
 	Raw   []byte        `json:",omitempty"` // the whole mail, if it is no article
 	First time.Time
 	Next  time.Time
-	Tries int `json:",omitempty"`
+	Tries int    `json:",omitempty"`
+	Why   string `json:",omitempty"` // what the last try met
+}
+
+// Queued is a row of the queue as an operator sees it.
+type Queued struct {
+	Seq   spool.Seq     // of the article; 0: a mail of the node's own
+	Group article.Group // whose subscribers it is for, or ""
+	To    []string      // who still waits
+	Since time.Time
+	Next  time.Time // when it is tried
+	Tries int       // failed ones
+	Why   string    // what the last try met
+}
+
+// Queue returns what waits to be sent, the next first.
+func (c *Courier) Queue() ([]Queued, error) {
+	_, rows, err := c.queue.List("")
+	out := make([]Queued, len(rows))
+	for i, r := range rows {
+		out[i] = Queued{r.Seq, r.Group, r.To, r.First, r.Next, r.Tries, r.Why}
+	}
+	return out, err
 }
 
 // perRow is how many subscribers share a row: what one worker serves over one

@@ -120,6 +120,18 @@ func (c *Courier) Add(_ context.Context, g article.Group, address string, mode M
 	})
 }
 
+// Drop ends a subscription without a word to its address: for the operator.
+func (c *Courier) Drop(g article.Group, address string) error {
+	s, err := c.subs.Get(subKey(g, strings.ToLower(address)))
+	if errors.Is(err, state.ErrNotFound) {
+		return ErrUnknown
+	}
+	if err != nil {
+		return err
+	}
+	return c.remove(s)
+}
+
 // Unsubscribe ends a subscription; one that is not there is no error.
 func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address string) error {
 	address = strings.ToLower(address)
