@@ -93,10 +93,10 @@ func block(b *bytes.Buffer, x content.Block) {
 			kind := "p"
 			class := ` class="l"` // lines stay as they are
 			switch {
-			case x.Flow || hardWrapped(par):
-				class = ""
 			case drawn(par):
 				kind, class = "pre", ` tabindex="0"`
+			case !x.Flow && hardWrapped(par): // in flowed text a line's end is meant
+				class = ""
 			}
 			b.WriteString("<" + kind + class + ` dir="auto">`)
 			linked(b, par)

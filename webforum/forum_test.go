@@ -398,13 +398,13 @@ func TestUnread(t *testing.T) {
 
 func TestPosting(t *testing.T) {
 	w := newWorld(t)
-	r := w.post("/g/misc.test/post", map[string]string{"name": "Jürgen \"J\" Ü", "email": "j@x.example", "subject": "Grüße", "body": "Hallo <b>Welt</b>\n\n> zitiert\n.Punkt\nFrom hier\n" + strings.Repeat("lang ", 60)})
+	r := w.post("/g/misc.test/post", map[string]string{"name": "Jürgen \"J\" Ü", "email": "j@x.example", "subject": "Grüße", "body": "Hallo <b>Welt</b>\nzweite Zeile\n\na    b    c\nd    e    f\n\n> zitiert\n.Punkt\nFrom hier\n" + strings.Repeat("lang ", 60)})
 	to := r.Header.Get("Location")
 	if r.StatusCode != 303 || !strings.HasPrefix(to, "/m/") {
 		t.Fatalf("%d %s %s", r.StatusCode, to, r.body)
 	}
 	page := w.get(to)
-	for _, s := range []string{"Grüße", "Hallo &lt;b&gt;Welt&lt;/b&gt;", "Jürgen &#34;J&#34; Ü", ".Punkt", "From hier"} {
+	for _, s := range []string{"Grüße", "<p class=\"l\" dir=\"auto\">Hallo &lt;b&gt;Welt&lt;/b&gt;\nzweite Zeile</p>", "\">a    b    c\nd    e    f</pre>", "Jürgen &#34;J&#34; Ü", ".Punkt", "From hier"} {
 		if !strings.Contains(page.body, s) {
 			t.Errorf("no %q in %s", s, page.body)
 		}

@@ -129,7 +129,7 @@ func (v *visitor) threadRow(g article.Group, t threads.Thread) threadRow {
 	name, addr := content.Author(t.From)
 	last, _ := content.Author(t.LastFrom)
 	row := threadRow{
-		Href: threadPath(g, t.Root), Subject: subject(t.Subject), Author: name, Letter: letterOf(name), Color: colorOf(addr),
+		Href: threadPath(g, t.Root), Subject: subject(t.Subject), Author: name, Letter: letterOf(name), Color: colorOf(name + addr),
 		LastAt: v.date(t.Last), LastISO: t.Last.Format(time.RFC3339),
 	}
 	replies := max(0, t.Posts-1)
@@ -189,10 +189,10 @@ func letterOf(name string) string {
 	return "?"
 }
 
-func colorOf(address string) int {
+func colorOf(who string) int {
 	h := uint32(2166136261)
-	for i := 0; i < len(address); i++ {
-		h = (h ^ uint32(address[i])) * 16777619
+	for i := 0; i < len(who); i++ {
+		h = (h ^ uint32(who[i])) * 16777619
 	}
 	return int(h>>8) % 8
 }

@@ -322,7 +322,7 @@ func (p *page) Lang() string                     { return p.tx.lang }
 func (p *page) Theme() string                    { return p.prefs.Theme }
 func (p *page) Account() *Account                { return p.account }
 func (p *page) Host() string                     { return p.Forum.Host }
-func (p *page) CanSearch() bool                  { return p.Forum.Search != nil }
+func (p *page) CanSearch() bool                  { return p.Forum.Search != nil && p.Name != "search" } // that page has its own
 func (p *page) CanLogin() bool                   { return p.Forum.Accounts != nil }
 func (p *page) Path() string                     { return p.r.URL.RequestURI() }
 func (p *page) Query() string                    { return p.r.URL.Query().Get("q") }

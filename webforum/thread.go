@@ -260,7 +260,7 @@ func (t *threadView) index(order []*threads.Node) {
 	t.data.Subject = subject(t.firstSubject())
 	for i, n := range order {
 		name, addr := content.Author(n.From)
-		p := post{ID: n.ID.Bare(), Anchor: anchor(n.ID), Href: messagePath(n.ID), Author: name, Letter: letterOf(name), Color: colorOf(addr), Ghost: n.Seq == 0,
+		p := post{ID: n.ID.Bare(), Anchor: anchor(n.ID), Href: messagePath(n.ID), Author: name, Letter: letterOf(name), Color: colorOf(name + addr), Ghost: n.Seq == 0,
 			Number: i + 1, Depth: min(n.Depth, 12), New: t.isNew(&n.Post), Subject: subject(n.Subject)}
 		if !p.Ghost {
 			p.Date, p.ISO = t.v.date(n.When), n.When.Format(time.RFC3339)
@@ -367,7 +367,7 @@ func (v *visitor) post(id article.ID, seq spool.Seq) (post, error) {
 func (v *visitor) fill(p *post, e spool.Entry, a *article.Article) {
 	c := content.Of(a)
 	p.Author, p.Address = content.Author(e.From)
-	p.Letter, p.Color = letterOf(p.Author), colorOf(p.Address)
+	p.Letter, p.Color = letterOf(p.Author), colorOf(p.Author+p.Address)
 	at := sent(e)
 	p.Date, p.ISO, p.Full = v.date(at), at.Format(time.RFC3339), v.moment(at)
 	p.Subject = subject(e.Subject)
