@@ -153,7 +153,7 @@ func (c *control) backup(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer os.RemoveAll(tmp)
-	err = errors.Join(c.core.state.Backup(filepath.Join(tmp, "state.db")), c.core.keys.Ledger.Backup(filepath.Join(tmp, "pki.db")))
+	err = errors.Join(c.core.local.NoteMarks(r.Context()), c.core.state.Backup(filepath.Join(tmp, "state.db")), c.core.keys.Ledger.Backup(filepath.Join(tmp, "pki.db")))
 	if err != nil {
 		reply(w, nil, err)
 		return
