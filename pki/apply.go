@@ -84,7 +84,7 @@ func (l *Ledger) apply(source string, list []*Statement, out *Outcome) error {
 			return err
 		}
 		var err error
-		b.derived, err = settle(tx, b.dirty)
+		b.derived, err = settle(tx, b.dirty, l.isReached)
 		return err
 	})
 	if err != nil {
@@ -451,7 +451,7 @@ func (l *Ledger) Sweep() error {
 			return err
 		}
 		var err error
-		b.derived, err = settle(tx, b.dirty)
+		b.derived, err = settle(tx, b.dirty, l.isReached)
 		return err
 	})
 	if err != nil {

@@ -18,6 +18,8 @@ type derived struct {
 	status Status
 	chain  bool
 	arrows []counting
+
+	evidence []*Statement // of a fork or a second recovery; not kept
 }
 
 // counting is an arrow that counts, and when that lapses (0: with its until).
@@ -43,7 +45,7 @@ func derive(id ID, events, arrows []Row) (derived, bool) {
 	if st.Status == Unheard {
 		return derived{}, false
 	}
-	d := derived{key: st.Key(), status: st.Status, chain: set[0].Chain || st.Terms[0].Event.Chain}
+	d := derived{key: st.Key(), status: st.Status, chain: st.Terms[0].Event.Chain, evidence: st.Evidence}
 	if d.chain || st.Status == Dead || st.Status == Retired {
 		return d, true
 	}
@@ -255,7 +257,9 @@ func (l *Ledger) load() error {
 }
 
 // settle derives identities again within a transaction and writes what follows.
-func settle(tx *state.Tx, ids map[ID]bool) (map[ID]*derived, error) {
+// When one that is reached comes to be frozen or dead, what conflicts is queued
+// for posting: nobody can show one half here and the other half there (§3.3).
+func settle(tx *state.Tx, ids map[ID]bool, reached func(ID) bool) (map[ID]*derived, error) {
 	out := make(map[ID]*derived, len(ids))
 	for id := range ids {
 		events, err := rowsIn(tx, string(id[:])+"e")
@@ -270,8 +274,16 @@ func settle(tx *state.Tx, ids map[ID]bool) (map[ID]*derived, error) {
 		if !ok {
 			continue
 		}
+		was := tx.Get(bState, string(id[:]))
 		if err := tx.Put(bState, string(id[:]), d.bytes()); err != nil {
 			return nil, err
+		}
+		if len(d.evidence) > 0 && (len(was) < 2 || Status(was[1]) != d.status) && reached(id) {
+			for _, s := range d.evidence {
+				if err := tx.Put(bOut, string(tx.Get(bDigest, string(s.digest[:]))), []byte{1}); err != nil {
+					return nil, err
+				}
+			}
 		}
 		out[id] = &d
 	}

@@ -3,6 +3,7 @@ package directory
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -177,5 +178,50 @@ func TestRevocationHeldBack(t *testing.T) {
 	}
 	if err := there.relay(openID(t, here, next)); err != nil || !there.has(next) {
 		t.Error("the owner can not post after all:", err)
+	}
+}
+
+// TestTwoFaces: a thief shows one rotation to one half of the mesh and another to
+// the other half; where they meet, both are posted again, and all freeze it.
+func TestTwoFaces(t *testing.T) {
+	clock := testStart
+	boxes := mesh(t, 3, false, &clock)
+	owner := ed25519.NewKeyFromSeed(make([]byte, 32))
+	stolen := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
+	next := pki.KeyOf(stolen).Digest()
+	incept, err := pki.Make(pki.Statement{Type: pki.TypeIncept, Time: clock, Key: pki.KeyOf(owner), Next: &next}, owner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var faces []*pki.Statement
+	for i := range 2 {
+		after := pki.Digest{byte(i)}
+		s, err := pki.Make(pki.Statement{Type: pki.TypeRotate, ID: incept.ID, Seq: 1, Prev: incept.Digest(), Time: clock, Key: pki.KeyOf(stolen), Next: &after}, stolen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		faces = append(faces, s)
+	}
+	for i, b := range boxes {
+		face := faces[min(i, 1)] // box0 sees one, the others the other
+		if _, err := b.keys.Ledger.Apply("thief", []*pki.Statement{incept, face}); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.keys.Ledger.Trust(pki.Anchor{ID: incept.ID, Purpose: "post", Scope: "*"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	flood(boxes)
+	if _, status := boxes[0].keys.Ledger.Standing(incept.ID); status != pki.Live {
+		t.Fatal("nobody has told it the other face yet:", status)
+	}
+	if _, err := boxes[1].keys.Ledger.Apply("friend", faces); err != nil {
+		t.Fatal(err)
+	}
+	flood(boxes)
+	for _, b := range boxes {
+		if _, status := b.keys.Ledger.Standing(incept.ID); status != pki.Frozen {
+			t.Errorf("%s: %s, want frozen", b.name, status)
+		}
 	}
 }

@@ -75,10 +75,12 @@ func (p *Publisher) Once(ctx context.Context) error {
 	}
 }
 
-// groupFor says where a statement belongs (§7.1).
-func groupFor(s *pki.Statement) string {
+// groupFor says where a statement belongs (§7.1). Events of an identity that is
+// frozen or dead are posted as evidence.
+func (p *Publisher) groupFor(s *pki.Statement) string {
+	_, status := p.Ledger.Standing(s.ID)
 	switch {
-	case s.Type == pki.TypeRecover, s.BadSince != nil, s.Type == pki.TypeArrow && s.Revoked:
+	case s.IsEvent() && (status == pki.Frozen || status == pki.Dead), s.Type == pki.TypeRecover, s.BadSince != nil, s.Type == pki.TypeArrow && s.Revoked:
 		return groupRevoke
 	case s.IsEvent():
 		return groupKeys
@@ -100,7 +102,7 @@ func (p *Publisher) post(ctx context.Context, last string, rows []pki.Row) error
 		return err
 	}
 	for _, r := range rows {
-		if r.Statement == nil || groupFor(r.Statement) != last {
+		if r.Statement == nil || p.groupFor(r.Statement) != last {
 			continue
 		}
 		if body.Len()+len(r.Text()) > maxBody {
