@@ -85,8 +85,7 @@ func pattern(text string) func(string) bool {
 	return w.Match
 }
 
-// May says whether o may do act in group (Admin, and Feed with group "": at
-// all). It returns nil or a *Refusal whose Reason is Login where logging in
+// May says whether o may do act in group (with group "": anywhere at all). It returns nil or a *Refusal whose Reason is Login where logging in
 // would help and Denied where it would not; any other error is temporary. This
 // is the one place that decides who may do what where; that a group exists and
 // its status are not asked here (see MayPost).
@@ -110,7 +109,8 @@ func (c *Access) May(ctx context.Context, act Act, group article.Group) error {
 	case act == Moderate || act == Create:
 		return c.mayOrder(ctx, act, group)
 	case c.account != nil:
-		if act == Post && c.post(string(group)) || act == Read && c.read(string(group)) {
+		// Group "": anywhere; the account's patterns are asked for each group.
+		if group == "" || act == Post && c.post(string(group)) || act == Read && c.read(string(group)) {
 			return nil
 		}
 		return &Refusal{Reason: Denied, Code: "no-" + act.String(), Text: fmt.Sprintf("your account may not %s in %s", act, group)}

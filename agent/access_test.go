@@ -37,6 +37,7 @@ func TestMay(t *testing.T) {
 		{"account reads", Origin{Door: "web", Account: "ann"}, Read, "local.x", "ok"},
 		{"pattern for reading", as("few"), Read, "local.x", "no-read"},
 		{"pattern for posting", as("few"), Post, "a.open", "no-post"},
+		{"posting at all", as("few"), Post, "", "ok"},
 		{"moderator by pattern", as("mod"), Moderate, "a.mod", "ok"},
 		{"moderator elsewhere", as("mod"), Moderate, "a.open", "no-moderate"},
 		{"moderator by arrow", as("ann"), Moderate, "a.mod", "ok"},

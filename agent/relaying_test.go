@@ -193,8 +193,21 @@ func TestWant(t *testing.T) {
 	step("brought", err, "ok")
 	step("is here", a.Want(t.Context(), "<1@x>", two), "duplicate")
 	step("bad", a.Want(t.Context(), "x", two), "bad-id")
-	if len(a.wants.m) != 0 {
-		t.Errorf("%d reservations left", len(a.wants.m))
+	if n := len(a.wants.new) + len(a.wants.old); n != 0 {
+		t.Errorf("%d reservations left", n)
+	}
+	for i := range maxWants + 10 {
+		step("flood", a.Want(t.Context(), article.ID(fmt.Sprintf("<f%d@x>", i)), one), "ok")
+	}
+	now = now.Add(wantFor)
+	step("next generation", a.Want(t.Context(), "<n@x>", one), "ok")
+	if n, o := len(a.wants.new), len(a.wants.old); n != 1 || o != maxWants {
+		t.Errorf("%d and %d reserved", n, o)
+	}
+	now = now.Add(wantFor)
+	step("the one after", a.Want(t.Context(), "<n@x>", one), "ok")
+	if n, o := len(a.wants.new), len(a.wants.old); n != 1 || o != 0 {
+		t.Errorf("%d and %d reserved", n, o)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -14,9 +15,9 @@ import (
 // wantFor is how long a reservation of Want lasts: ARCHITECTURE §4 rule 4.
 const wantFor = 30 * time.Second
 
-// maxWants bounds the ids reserved at one time; over it nothing is reserved,
-// which costs traffic only.
-const maxWants = 1 << 16
+// maxWants bounds the ids of one generation; over it nothing is reserved, which
+// costs traffic only.
+const maxWants = 1 << 15
 
 // Conn is one connection of a peer: what it has reserved, and the order of what
 // it brings. The zero Conn is ready for use.
@@ -100,10 +101,38 @@ func (w want) same(o Origin) bool {
 	return w.peer == o.Peer
 }
 
+// wants are the reservations in two generations: what lies in old was made before
+// turned, so that after another wantFor all of it has lapsed and goes at once.
 type wants struct {
-	mu    sync.Mutex
-	m     map[article.ID]want
-	swept time.Time // when what had lapsed was looked for last
+	mu       sync.Mutex
+	new, old map[article.ID]want
+	turned   time.Time
+}
+
+// turn begins a new generation when the present one is as old as a reservation
+// lasts. The clock may have been set back: then, too.
+func (w *wants) turn(now time.Time) {
+	d := now.Sub(w.turned)
+	if d >= 0 && d < wantFor && w.new != nil {
+		return
+	}
+	if w.old = w.new; d >= 2*wantFor || d < 0 {
+		w.old = nil
+	}
+	w.new, w.turned = make(map[article.ID]want), now
+}
+
+func (w *wants) get(id article.ID) (want, bool) {
+	if x, ok := w.new[id]; ok {
+		return x, true
+	}
+	x, ok := w.old[id]
+	return x, ok
+}
+
+func (w *wants) drop(id article.ID) {
+	delete(w.new, id)
+	delete(w.old, id)
 }
 
 // Want says whether to ask for id, and reserves it for that connection for 30 s
@@ -125,22 +154,12 @@ func (a *Agent) want(ctx context.Context, id article.ID, o Origin) error {
 	now := a.now()
 	a.wants.mu.Lock()
 	defer a.wants.mu.Unlock()
-	if w, ok := a.wants.m[id]; ok && !w.same(o) && now.Before(w.until) {
+	if w, ok := a.wants.get(id); ok && !w.same(o) && now.Before(w.until) {
 		return &Refusal{Reason: Busy, Code: "reserved", Text: "somebody else is sending it, try later"}
 	}
-	if a.wants.m == nil {
-		a.wants.m = make(map[article.ID]want)
-	}
-	if len(a.wants.m) >= maxWants && !now.Before(a.wants.swept.Add(time.Second)) {
-		a.wants.swept = now // not for every CHECK of a flood: it looks at all of them
-		for k, w := range a.wants.m {
-			if now.After(w.until) {
-				delete(a.wants.m, k)
-			}
-		}
-	}
-	if len(a.wants.m) < maxWants {
-		a.wants.m[id] = want{o.Conn, o.Peer, now.Add(wantFor)}
+	if a.wants.turn(now); len(a.wants.new) < maxWants {
+		delete(a.wants.old, id)
+		a.wants.new[id] = want{o.Conn, o.Peer, now.Add(wantFor)}
 	}
 	return nil
 }
@@ -179,8 +198,8 @@ func duplicate() *Refusal {
 func (a *Agent) Release(id article.ID, o Origin) {
 	a.wants.mu.Lock()
 	defer a.wants.mu.Unlock()
-	if w, ok := a.wants.m[id]; ok && w.same(o) {
-		delete(a.wants.m, id)
+	if w, ok := a.wants.get(id); ok && w.same(o) {
+		a.wants.drop(id)
 	}
 }
 
@@ -188,11 +207,9 @@ func (a *Agent) Release(id article.ID, o Origin) {
 func (a *Agent) ReleaseAll(o Origin) {
 	a.wants.mu.Lock()
 	defer a.wants.mu.Unlock()
-	for id, w := range a.wants.m {
-		if w.same(o) {
-			delete(a.wants.m, id)
-		}
-	}
+	mine := func(_ article.ID, w want) bool { return w.same(o) }
+	maps.DeleteFunc(a.wants.new, mine)
+	maps.DeleteFunc(a.wants.old, mine)
 }
 
 // take ends a reservation and says whether it was o's own, so that history need
@@ -200,11 +217,11 @@ func (a *Agent) ReleaseAll(o Origin) {
 func (a *Agent) take(id article.ID, o Origin) bool {
 	a.wants.mu.Lock()
 	defer a.wants.mu.Unlock()
-	w, ok := a.wants.m[id]
+	w, ok := a.wants.get(id)
 	if !ok || !w.same(o) {
 		return false
 	}
-	delete(a.wants.m, id)
+	a.wants.drop(id)
 	return true
 }
 

@@ -36,7 +36,7 @@ func (x *session) doList() error {
 	what := strings.ToUpper(arg(x.args, 0))
 	switch what {
 	case "", "ACTIVE":
-		return x.listGroups("newsgroups: name, high, low, status", x.activeLine)
+		return x.listActive()
 	case "ACTIVE.TIMES":
 		return x.listGroups("newsgroups: name, created, by", x.timesLine)
 	case "COUNTS":
@@ -167,9 +167,23 @@ func (x *session) groups(a *agent.Access, w wildmat.Wildmat) iter.Seq2[spool.Gro
 	}
 }
 
-// listGroups answers with a line for each group. A client that may read nothing
-// and could log in is told so instead of an empty list.
-func (x *session) listGroups(text string, line func(*spool.GroupInfo)) error {
+// listActive: RFC 3977 §7.6.3. Groups that take posts come first: a client that
+// takes the first one finds one that it may try, not one of control messages.
+func (x *session) listActive() error {
+	pick := func(open bool) func(*spool.GroupInfo) {
+		return func(g *spool.GroupInfo) {
+			if (g.Status == spool.PostOpen) == open {
+				x.activeLine(g)
+			}
+		}
+	}
+	return x.listGroups("newsgroups: name, high, low, status", pick(true), pick(false))
+}
+
+// listGroups answers with a line for each group, going through them once for
+// each pass. A client that may read nothing and could log in is told so instead
+// of an empty list.
+func (x *session) listGroups(text string, passes ...func(*spool.GroupInfo)) error {
 	w, ok := x.wild(1)
 	if !ok {
 		return nil
@@ -185,11 +199,13 @@ func (x *session) listGroups(text string, line func(*spool.GroupInfo)) error {
 		return x.refuse(err, denied())
 	}
 	x.c.Status(nntp.CodeList, text)
-	for g, err := range x.groups(a, w) {
-		if err != nil {
-			return x.broken(err)
+	for _, line := range passes {
+		for g, err := range x.groups(a, w) {
+			if err != nil {
+				return x.broken(err)
+			}
+			line(&g)
 		}
-		line(&g)
 	}
 	x.c.End()
 	return nil

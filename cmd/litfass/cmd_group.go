@@ -153,7 +153,17 @@ func (c *control) groupAdd(ctx context.Context, in groupJSON) (groupJSON, error)
 	}
 	info := spool.GroupInfo{Name: name, Status: spool.PostOpen, Created: c.core.now(), Creator: "operator"}
 	in.change(&info)
-	return in, c.core.spool.PutGroups(ctx, info)
+	return in, c.core.putGroups(ctx, info)
+}
+
+// putGroups makes or changes groups; articles that were refused for want of them
+// are welcome again.
+func (k *core) putGroups(ctx context.Context, infos ...spool.GroupInfo) error {
+	if err := k.spool.PutGroups(ctx, infos...); err != nil {
+		return err
+	}
+	k.agent.GroupsChanged()
+	return nil
 }
 
 func (c *control) groupSet(ctx context.Context, in groupJSON) (groupJSON, error) {
@@ -162,7 +172,7 @@ func (c *control) groupSet(ctx context.Context, in groupJSON) (groupJSON, error)
 		return in, noGroup(in.Name, err)
 	}
 	in.change(&info)
-	return in, c.core.spool.PutGroups(ctx, info)
+	return in, c.core.putGroups(ctx, info)
 }
 
 func noGroup(name string, err error) error {

@@ -367,7 +367,7 @@ func (im *importer) makeGroups(ctx context.Context, named []article.Group) error
 	if len(fresh) == 0 {
 		return nil
 	}
-	if err := im.core.spool.PutGroups(ctx, fresh...); err != nil {
+	if err := im.core.putGroups(ctx, fresh...); err != nil {
 		return fmt.Errorf("make groups: %w", err)
 	}
 	im.report.NewGroups += len(fresh)

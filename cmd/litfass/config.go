@@ -171,7 +171,25 @@ func loadConfig(file, data string) (config, error) {
 	if data != "" {
 		cfg.Data = data
 	}
-	return cfg, cfg.check()
+	if err := cfg.check(); err != nil {
+		return cfg, err
+	}
+	cfg.NNTP.MaxArticle, cfg.NNTP.MaxPost = bounded(cfg.NNTP.MaxArticle, mostArticle), bounded(cfg.NNTP.MaxPost, mostPost)
+	return cfg, nil
+}
+
+// What "0", no limit, comes to: an article is held in memory while it is taken, a
+// POST lies in a file until its attachments are detached. A 32-bit int holds both.
+const (
+	mostArticle size = 256 << 20
+	mostPost    size = 1 << 30
+)
+
+func bounded(s, most size) size {
+	if s == 0 || s > most {
+		return most
+	}
+	return s
 }
 
 // decode reads the file's text over the defaults and makes its paths relative to

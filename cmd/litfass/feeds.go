@@ -376,7 +376,7 @@ func (c *control) needGroup(ctx context.Context, g article.Group) error {
 	if _, err := article.ParseGroup(string(g)); err != nil {
 		return err
 	}
-	return c.core.spool.PutGroups(ctx, spool.GroupInfo{Name: g, Status: spool.PostOpen, Description: "Entries of feeds", Created: c.core.now(), Creator: "opml"})
+	return c.core.putGroups(ctx, spool.GroupInfo{Name: g, Status: spool.PostOpen, Description: "Entries of feeds", Created: c.core.now(), Creator: "opml"})
 }
 
 // folderGroup turns a folder's name into a group's: feeds.NAME.

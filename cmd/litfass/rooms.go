@@ -29,8 +29,17 @@ func (k *core) openSpool(context.Context) error {
 func (k *core) spoolConfig() local.Config {
 	return local.Config{
 		Dir: k.dir.join("spool"), Quota: int64(k.cfg.Spool.Quota), Keep: time.Duration(k.cfg.Spool.Keep),
-		KeepMin: nonZero(time.Duration(k.cfg.Spool.KeepMin)), Remember: time.Duration(k.cfg.Spool.Cutoff), Now: k.now, Log: k.log,
+		KeepMin: nonZero(time.Duration(k.cfg.Spool.KeepMin)), Remember: remember(k.cfg.Spool.Cutoff), Now: k.now, Log: k.log,
 	}
+}
+
+// remember is how long the ids of articles that are gone are known: as long as
+// they could come again. Without a cutoff that has no end; a year must do.
+func remember(cutoff duration) time.Duration {
+	if cutoff == 0 {
+		return 365 * 24 * time.Hour
+	}
+	return time.Duration(cutoff)
 }
 
 // nonZero turns "0", no limit, into what local.Config calls none.

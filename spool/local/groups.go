@@ -103,6 +103,7 @@ func (s *Spool) makeGroup(in spool.GroupInfo) *group {
 	g := &group{s.nextGid, in}
 	s.nextGid++
 	s.groups[in.Name], s.byGid[g.gid] = g, g
+	s.sorted.Store(nil)
 	s.touch(g)
 	return g
 }
@@ -203,6 +204,7 @@ func (s *Spool) dropGroup(name article.Group) error {
 	}
 	s.mu.Lock()
 	delete(s.groups, name)
+	s.sorted.Store(nil)
 	delete(s.byGid, g.gid)
 	s.marks[name] = g.info.High
 	s.live.regone[name] = true

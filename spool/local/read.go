@@ -8,6 +8,7 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -657,24 +658,51 @@ func (s *Spool) Group(ctx context.Context, name article.Group) (spool.GroupInfo,
 }
 
 // Groups implements spool.Reader.
+//
+// It looks at a batch of groups at a time, so that a list of 100,000 costs no
+// memory: a group made or removed meanwhile may or may not be among them.
 func (s *Spool) Groups(ctx context.Context) iter.Seq2[spool.GroupInfo, error] {
 	return func(yield func(spool.GroupInfo, error) bool) {
-		if err := s.rlock(ctx); err != nil {
-			yield(spool.GroupInfo{}, err)
-			return
-		}
-		all := make([]spool.GroupInfo, 0, len(s.groups))
-		for _, g := range s.groups {
-			all = append(all, g.info)
-		}
-		s.mu.RUnlock()
-		sort.Slice(all, func(i, j int) bool { return all[i].Name < all[j].Name })
-		for _, g := range all {
-			if !yield(g, nil) {
+		var batch [64]spool.GroupInfo
+		var all []*group
+		for at := 0; at == 0 || at < len(all); at += len(batch) {
+			if err := s.rlock(ctx); err != nil {
+				yield(spool.GroupInfo{}, err)
 				return
+			}
+			if at == 0 {
+				all = s.byName()
+			}
+			n := 0
+			for _, g := range all[min(at, len(all)):min(at+len(batch), len(all))] {
+				if s.groups[g.info.Name] == g {
+					batch[n] = g.info
+					n++
+				}
+			}
+			s.mu.RUnlock()
+			for _, info := range batch[:n] {
+				if !yield(info, nil) {
+					return
+				}
 			}
 		}
 	}
+}
+
+// byName returns the groups in order; s.mu is held. The order is kept until a
+// group is made or removed.
+func (s *Spool) byName() []*group {
+	if p := s.sorted.Load(); p != nil {
+		return *p
+	}
+	all := make([]*group, 0, len(s.groups))
+	for _, g := range s.groups {
+		all = append(all, g)
+	}
+	slices.SortFunc(all, func(a, b *group) int { return strings.Compare(string(a.info.Name), string(b.info.Name)) })
+	s.sorted.Store(&all)
+	return all
 }
 
 // Wait implements spool.Store.

@@ -105,6 +105,7 @@ type Spool struct {
 	live    *tail
 	frozen  *tail // nil: none
 	groups  map[article.Group]*group
+	sorted  atomic.Pointer[[]*group] // groups by name; nil: to be made
 	byGid   map[uint32]*group
 	marks   map[article.Group]uint64 // high marks of removed groups
 	segs    []*segment               // in order; replaced, not changed
