@@ -249,17 +249,17 @@ func TestDeepGraphs(t *testing.T) {
 	clk := &clock{t0}
 	l := testLedger(t, clk)
 	l.mu.Lock()
-	link := func(from, to, depth int) {
-		s := &Statement{ID: townID(from), Purpose: "post", Subject: townID(to).Subject(), Scope: "*", Depth: uint64(depth), From: t0, Until: t0 + day}
+	link := func(from, to int, depth uint64) {
+		s := &Statement{ID: townID(from), Purpose: "post", Subject: townID(to).Subject(), Scope: "*", Depth: depth, From: t0, Until: t0 + day}
 		l.g.add(l.g.arrowEdge(s, 0))
 	}
 	r := rand.New(rand.NewSource(1))
 	for i := range n {
-		link(i, (i+1)%n, 1<<40)               // one ring of all
-		link(i, i-i%100+(i+1)%100, 100)       // rings of a hundred
-		link(r.Intn(n), r.Intn(n), r.Intn(4)) // and across
-		link(i, i, 100)                       // and itself
-		l.g.setKey(townID(i), Key{}, Live)    // they are identities
+		link(i, (i+1)%n, 1<<40)                       // one ring of all
+		link(i, i-i%100+(i+1)%100, 100)               // rings of a hundred
+		link(r.Intn(n), r.Intn(n), uint64(r.Intn(4))) // and across
+		link(i, i, 100)                               // and itself
+		l.g.setKey(townID(i), Key{}, Live)            // they are identities
 	}
 	l.mu.Unlock()
 	if err := l.Trust(Anchor{ID: townID(0), Purpose: "post", Scope: "*", Depth: 1 << 30}); err != nil {
