@@ -104,6 +104,7 @@ type Forum struct {
 	groups  groupCache
 	limits  limiter
 	captcha captchas
+	onces   onces
 	live    hub
 	cross   *http.CrossOriginProtection
 	secure  bool

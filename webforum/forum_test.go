@@ -973,3 +973,57 @@ func cpuTime() time.Duration {
 func cpu(b *testing.B, start time.Duration) {
 	b.ReportMetric(float64((cpuTime()-start).Microseconds())/float64(b.N), "cpu-µs/op")
 }
+
+func TestOwnArticles(t *testing.T) {
+	w := newWorld(t)
+	me := strings.Repeat("a", 52)
+	w.f.Accounts = ownAccounts{w.f.Accounts, me}
+	w.post("/start", map[string]string{"name": "ann", "password": "long enough"})
+	text := simple(1, "Mine", "")
+	wire, _ := article.Normalize([]byte(text), article.Limits{})
+	a, _ := article.Parse(wire, article.Limits{})
+	_, err := w.s.Add(context.Background(), a, spool.Arrival{Groups: []article.Group{"misc.test"}, At: time.Now(), Proof: article.Proof{State: article.ProofHolds, Purpose: "post", Identity: me}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.must(simple(2, "Others", ""))
+	if r := w.get("/m/a1@a.example"); !strings.Contains(r.body, "/m/a1@a.example/edit") || !strings.Contains(r.body, "/m/a1@a.example/delete") {
+		t.Error("the own article has no links")
+	}
+	for _, path := range []string{"/m/a2@a.example/edit", "/m/a2@a.example/delete"} {
+		if r := w.get(path); r.StatusCode != 403 {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+		if r := w.post(path, map[string]string{"subject": "s", "body": "b"}); r.StatusCode != 403 {
+			t.Errorf("POST %s: %d", path, r.StatusCode)
+		}
+	}
+	if r := w.get("/m/a1@a.example/edit"); r.StatusCode != 200 || !strings.Contains(r.body, "&gt; quoted") || !strings.Contains(r.body, "-- \nAnn") {
+		t.Errorf("edit: %d %s", r.StatusCode, r.body)
+	}
+	r := w.post("/m/a1@a.example/edit", map[string]string{"name": "ann", "subject": "Mine, again", "body": "new"})
+	if r.StatusCode != 303 {
+		t.Fatalf("edit: %d %s", r.StatusCode, r.body)
+	}
+	if raw := w.get(r.Header.Get("Location") + "/raw").body; !strings.Contains(raw, "Supersedes: <a1@a.example>\r\n") || !strings.Contains(raw, "References: <a1@a.example>\r\n") {
+		t.Errorf("edit: %s", raw)
+	}
+	if r := w.get("/m/a1@a.example/delete"); r.StatusCode != 200 || !strings.Contains(r.body, "Text number 1.") {
+		t.Errorf("delete: %d", r.StatusCode)
+	}
+	inert(t, "delete", w.get("/m/a1@a.example/delete").body)
+	if r := w.post("/m/a1@a.example/delete", nil); r.StatusCode != 303 {
+		t.Errorf("delete: %d %s", r.StatusCode, r.body)
+	}
+}
+
+type ownAccounts struct {
+	Accounts
+	id string
+}
+
+func (o ownAccounts) Get(ctx context.Context, name string) (Account, error) {
+	a, err := o.Accounts.Get(ctx, name)
+	a.Identity = o.id
+	return a, err
+}

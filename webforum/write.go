@@ -12,6 +12,8 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
@@ -144,13 +146,9 @@ func (f *Forum) editForm(v *visitor) (*page, error) {
 	}
 	d := &writeData{Heading: v.tx.T("edit.title"), Action: messagePath(e.ID) + "/edit", Group: string(g.Name), Edit: true}
 	d.Subject, d.Groups, d.Supersedes = strings.TrimSpace(content.Header(e.Subject)), e.Newsgroups, e.ID
-	d.References = article.ParseReferences(e.References)
+	d.References = append(article.ParseReferences(e.References), e.ID) // what answers the old one stays in one thread with the new
 	if v.r.Method == http.MethodGet {
-		for _, p := range content.Of(a).Parts {
-			if p.Text && !p.Hidden && d.Body == "" {
-				d.Body = unflow(content.Of(a))
-			}
-		}
+		d.Body = unflow(content.Of(a))
 		return v.writeForm(d, 0)
 	}
 	return v.take(d)
@@ -237,13 +235,23 @@ func (v *visitor) take(d *writeData) (*page, error) {
 func (v *visitor) send(d *writeData) (*page, error) {
 	shown := d.composed
 	v.author(&d.composed)
-	d.ID = onceID(d.Once, v.Host)
+	done, id := v.onces.begin(d.Once, v.now)
+	if done != nil { // sent twice: wait for the first
+		select {
+		case <-done:
+		case <-v.ctx.Done():
+			return nil, v.ctx.Err()
+		}
+		if id = v.onces.result(d.Once); id != "" {
+			v.redirect(messagePath(id))
+			return nil, nil
+		}
+		return nil, errPage(http.StatusConflict, "error.busy")
+	}
 	res, err := v.inject(&d.composed)
+	v.onces.end(d.Once, res.ID)
 	var ref *agent.Refusal
 	switch {
-	case errors.As(err, &ref) && ref.Reason == agent.Duplicate && d.ID != "": // sent twice: it is here
-		v.redirect(messagePath(d.ID))
-		return nil, nil
 	case errors.As(err, &ref):
 		d.composed = shown
 		d.Errors = append(d.Errors, formError{"", v.refusal(ref)})
@@ -271,6 +279,70 @@ func (v *visitor) send(d *writeData) (*page, error) {
 	v.marks.save()
 	v.redirect(messagePath(res.ID))
 	return nil, nil
+}
+
+// onces remembers for a while which form became which article, so that a form sent
+// twice (a double click, a reload) is posted once.
+type onces struct {
+	mu   sync.Mutex
+	sent map[string]*once
+}
+
+type once struct {
+	done chan struct{}
+	id   article.ID
+	at   time.Time
+}
+
+const (
+	onceAge  = time.Hour
+	maxOnces = 2000
+)
+
+// begin claims a form. done is nil for the first; the others wait for it.
+func (o *onces) begin(key string, now time.Time) (done chan struct{}, id article.ID) {
+	if len(key) != 24 {
+		return nil, ""
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if x := o.sent[key]; x != nil && now.Sub(x.at) < onceAge {
+		return x.done, x.id
+	}
+	if o.sent == nil || len(o.sent) >= maxOnces {
+		kept := map[string]*once{}
+		for k, x := range o.sent {
+			if now.Sub(x.at) < onceAge/4 && len(kept) < maxOnces/2 {
+				kept[k] = x
+			}
+		}
+		o.sent = kept
+	}
+	o.sent[key] = &once{done: make(chan struct{}), at: now}
+	return nil, ""
+}
+
+// end says what became of a form; without an article it may be sent again.
+func (o *onces) end(key string, id article.ID) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	x := o.sent[key]
+	if x == nil {
+		return
+	}
+	if x.id = id; id == "" {
+		delete(o.sent, key)
+	}
+	close(x.done)
+}
+
+func (o *onces) result(key string) article.ID {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if x := o.sent[key]; x != nil {
+		return x.id
+	}
+	return ""
 }
 
 // author fills in who writes: the account, or what a guest said of himself.
@@ -363,27 +435,12 @@ func (v *visitor) writeForm(d *writeData, status int) (*page, error) {
 		Crumbs: []crumb{{v.tx.T("groups"), "/"}, {d.Group, groupPath(article.Group(d.Group))}}}, nil
 }
 
-// onceID is the Message-ID of a form that was filled in once: sent again, it is the
-// same article.
-func onceID(once, host string) article.ID {
-	if len(once) != 24 || strings.Trim(once, "abcdefghijklmnopqrstuvwxyz234567") != "" {
-		return ""
-	}
-	id, err := article.ParseID("<" + once + "@" + host + ">")
-	if err != nil {
-		return ""
-	}
-	return id
-}
-
 // preview shows the text as it will look, through the same way as any article.
 func (v *visitor) preview(d *writeData) (*page, error) {
 	c := d.composed
 	c.files = nil
 	v.author(&c)
-	if c.ID = onceID(d.Once, v.Host); c.ID == "" {
-		c.ID = "<preview@" + article.ID(v.Host) + ">"
-	}
+	c.ID = "<preview@" + article.ID(v.Host) + ">"
 	dr, body, err := v.draft(&c)
 	if err != nil {
 		return nil, err

@@ -39,7 +39,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	}
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
-		Accounts: forumAccounts{k.members}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
+		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
 		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log,
 	}
 	h, err := f.Handler()
@@ -91,11 +91,14 @@ func (a forumAgent) Postable(ctx context.Context, o agent.Origin, g spool.GroupI
 }
 
 // forumAccounts are the members as the forum asks them.
-type forumAccounts struct{ *members.Book }
+type forumAccounts struct {
+	*members.Book
+	core *core
+}
 
 func (b forumAccounts) Login(ctx context.Context, name, password string, from netip.Addr) (webforum.Account, error) {
 	a, err := b.Book.Login(ctx, name, password, from)
-	return webAccount(a), err
+	return b.web(a), err
 }
 
 func (b forumAccounts) Get(ctx context.Context, name string) (webforum.Account, error) {
@@ -103,11 +106,15 @@ func (b forumAccounts) Get(ctx context.Context, name string) (webforum.Account, 
 	if err == nil && a.Banned(b.Now()) {
 		err = members.ErrBanned
 	}
-	return webAccount(a), err
+	return b.web(a), err
 }
 
-func webAccount(a members.Account) webforum.Account {
-	return webforum.Account{Name: a.Name, Email: a.Email, Admin: a.Admin}
+func (b forumAccounts) web(a members.Account) webforum.Account {
+	out := webforum.Account{Name: a.Name, Email: a.Email, Admin: a.Admin}
+	if id, ok := b.core.keys.Account(a.Name); ok {
+		out.Identity = id.String()
+	}
+	return out
 }
 
 func (b forumAccounts) Empty(ctx context.Context) (bool, error) {
@@ -119,7 +126,9 @@ func (b forumAccounts) First(ctx context.Context, name, email, password string) 
 	if empty, err := b.Empty(ctx); err != nil || !empty {
 		return "", errors.Join(err, members.ErrExists)
 	}
-	return "", b.Add(ctx, members.Account{Name: name, Email: email, Admin: true}, password)
+	c := &control{core: b.core}
+	u, err := c.userAdd(ctx, userJSON{Name: name, Email: email, Password: password, Admin: true})
+	return strings.Join(u.Words, " "), err
 }
 
 func (b forumAccounts) Read(ctx context.Context, account string, g article.Group) (string, error) {
@@ -133,4 +142,32 @@ func (b forumAccounts) SetRead(ctx context.Context, account string, g article.Gr
 		return fmt.Errorf("read marks of %s: %w", g, err)
 	}
 	return b.Book.SetRead(ctx, account, string(g), r)
+}
+
+// forumTrust says what the signature of an article is worth now, and whose it is
+// as this node knows them: its own name and its accounts'.
+func (k *core) forumTrust(ctx context.Context, e spool.Entry) webforum.Trust {
+	if e.Proof.State == article.ProofNone {
+		return webforum.Trust{Result: "none"}
+	}
+	groups, _ := article.LenientGroups(e.Newsgroups, 0)
+	result, err := k.keys.Judge(ctx, e.Proof, e.Arrived, groups)
+	if err != nil {
+		k.log.Warn("forum: judge a signature", "id", e.ID, "error", err)
+		return webforum.Trust{Result: "none"}
+	}
+	t := webforum.Trust{Result: result, Identity: e.Proof.Identity}
+	if result == "verified" && e.Proof.Purpose == "gate" {
+		t.Result = "gate"
+	}
+	if e.Proof.Identity == k.keys.NodeID().String() {
+		t.Name = k.host
+		return t
+	}
+	for _, name := range k.keys.Accounts() {
+		if id, ok := k.keys.Account(name); ok && id.String() == e.Proof.Identity {
+			t.Name = name
+		}
+	}
+	return t
 }
