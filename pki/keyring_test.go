@@ -2,6 +2,7 @@ package pki
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"os"
 	"path/filepath"
@@ -23,14 +24,13 @@ func testKeyring(t testing.TB, c *clock) *Keyring {
 
 // TestWords checks words against the published vectors of BIP 39.
 func TestWords(t *testing.T) {
-	var zero, ones [32]byte
-	for i := range ones {
-		ones[i] = 0xff
-	}
-	for seed, want := range map[[32]byte]string{
-		zero: strings.Repeat("abandon ", 23) + "art",
-		ones: strings.Repeat("zoo ", 23) + "vote",
-	} {
+	var zero [32]byte
+	for _, c := range loadVectors(t).Words.Cases {
+		raw, err := hex.DecodeString(c.Seed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed, want := [32]byte(raw), c.Words
 		if got := strings.Join(Words(seed), " "); got != want {
 			t.Errorf("%s, want %s", got, want)
 		}

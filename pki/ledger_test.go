@@ -191,47 +191,28 @@ func (p *person) proof(key crypto.Signer, at int64, digest byte) article.Proof {
 
 func ptr[T any](v T) *T { return &v }
 
-// TestTimeRules goes through §5.3 and §5.4 with a key that was rotated.
-func TestTimeRules(t *testing.T) {
-	const t0 = int64(1_800_000_000)
-	for _, c := range []struct {
-		why      string
-		bad      *int64
-		head     byte
-		t        int64 // time of signing, after t0
-		arrived  int64
-		digest   byte
-		want     Result
-		rotation int64 // its time; it arrives an hour later
-	}{
-		{why: "arrived before the rotation", t: 50, arrived: 60, want: ResultVerified},
-		{why: "late, inside the grace", t: 50, arrived: 5 * day, want: ResultVerified},
-		{why: "late, after the grace", t: 50, arrived: 20 * day, want: ResultDisputed},
-		{why: "signed after the rotation", t: day + 10, arrived: day + 7200, want: ResultInvalid},
-		{why: "under the head, however late", head: 7, digest: 7, t: 50, arrived: 90 * day, want: ResultVerified},
-		{why: "stolen, signed before, arrived before", bad: ptr(t0 + 1000), t: 50, arrived: 60, want: ResultVerified},
-		{why: "stolen, signed since, arrived before", bad: ptr(t0 + 1000), t: 2000, arrived: 2010, want: ResultDisputed},
-		{why: "stolen, signed before, arrived later", bad: ptr(t0 + 1000), t: 50, arrived: 2 * day, want: ResultDisputed},
-		{why: "stolen, signed since, arrived later", bad: ptr(t0 + 1000), t: 2000, arrived: 2 * day, want: ResultInvalid},
-	} {
+// TestVectorTimes goes through §5.3 and §5.4 with a key that was rotated.
+func TestVectorTimes(t *testing.T) {
+	v := loadVectors(t).Times
+	t0 := v.RotationTime - day
+	for _, c := range v.Cases {
 		clk := &clock{t0}
 		l := testLedger(t, clk)
-		p := newPerson(t, "alice", t0)
-		owner := newPerson(t, "owner", t0)
+		p, owner := newPerson(t, "alice", t0), newPerson(t, "owner", t0)
 		l.mustApply(t, owner.all[0], p.all[0], owner.arrow(t, 0, 1, "post", p.id.Subject(), 0, t0))
 		if err := l.Trust(Anchor{ID: owner.id, Purpose: "*", Scope: "*", Depth: 3}); err != nil {
 			t.Fatal(err)
 		}
+		proof := p.proof(p.keys[0], c.T, 7)
 		var head *Head
-		if c.head != 0 {
-			head = &Head{Q: 3, Digest: Digest{c.head}}
+		if c.Head {
+			head = &Head{Q: 3, Digest: proof.Digest}
 		}
-		clk.t = t0 + day + 3600
-		l.mustApply(t, p.rotation(t, 1, t0+day, c.bad, head))
-		proof := p.proof(p.keys[0], t0+c.t, c.digest)
-		got, err := l.Worth(&proof, time.Unix(t0+c.arrived, 0), []article.Group{"mesh.talk"}, "")
-		if err != nil || got != c.want {
-			t.Errorf("%s: %s, want %s (%v)", c.why, got, c.want, err)
+		clk.t = v.RotationArrived
+		l.mustApply(t, p.rotation(t, 1, v.RotationTime, c.BadSince, head))
+		got, err := l.Worth(&proof, time.Unix(c.Arrived, 0), []article.Group{"mesh.talk"}, "")
+		if err != nil || got != c.Result {
+			t.Errorf("%s: %s, want %s (%v)", c.Why, got, c.Result, err)
 		}
 	}
 }

@@ -84,6 +84,23 @@ type vectors struct {
 			ByKey    bool `json:"by_this_key"`
 		}
 	} `json:"bound_id"`
+	Times struct {
+		RotationTime    int64 `json:"rotation_time"`
+		RotationArrived int64 `json:"rotation_arrived"`
+		Cases           []struct {
+			Why        string
+			BadSince   *int64 `json:"bad_since"`
+			Head       bool
+			T, Arrived int64
+			Result     Result
+		}
+	}
+	Words struct {
+		Cases []struct {
+			Seed  string `json:"seed_hex"`
+			Words string
+		}
+	}
 	Login struct{ Message, Key, Signature string }
 }
 
