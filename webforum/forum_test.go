@@ -707,7 +707,10 @@ func TestFolder(t *testing.T) {
 			return err
 		}
 		e, err := w.add(string(b))
-		if err != nil || e.ID == "" {
+		if err != nil {
+			return nil
+		}
+		if _, err := article.ParseID(string(e.ID)); err != nil { // no agent would have taken it
 			return nil
 		}
 		n++

@@ -141,7 +141,7 @@ func (v *visitor) refusal(r *agent.Refusal) string {
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 var zippers = sync.Pool{New: func() any {
-	z, _ := gzip.NewWriterLevel(nil, 5)
+	z, _ := gzip.NewWriterLevel(nil, 3) // 5 makes 4 % less of it for a third more time
 	return z
 }}
 

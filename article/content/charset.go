@@ -89,20 +89,24 @@ func decode(enc encoding.Encoding, b []byte) string {
 }
 
 // clean takes control characters out, except LF and TAB; CRLF and CR become LF.
+// s is valid UTF-8.
 func clean(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\n' && r != '\t' || r >= 0x7f && r < 0xa0 }) {
-		return s
-	}
-	s = strings.ReplaceAll(s, "\r\n", "\n")
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '\r':
-			return '\n'
-		case r == '\n' || r == '\t':
-			return r
-		case r < ' ' || r >= 0x7f && r < 0xa0:
-			return -1
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c >= ' ' && c != 0x7f && c != 0xc2, c == '\n', c == '\t':
+			out = append(out, c)
+		case c == '\r':
+			if i+1 == len(s) || s[i+1] != '\n' {
+				out = append(out, '\n')
+			}
+		case c == 0xc2: // U+0080 to U+009F are controls as well
+			if i+1 < len(s) && s[i+1] >= 0xa0 {
+				out = append(out, c)
+			} else {
+				i++
+			}
 		}
-		return r
-	}, s)
+	}
+	return string(out)
 }
