@@ -48,7 +48,7 @@ func chainKey(id ID, q uint64, d Digest) string {
 // AddChain keeps an article of an identity in mode chain: the author's field and
 // signing input as Examine gave them. Others are passed by.
 func (l *Ledger) AddChain(f *Field, input []byte) error {
-	if f == nil || f.N == nil {
+	if f == nil || f.N == nil || !l.mayChain(f.Identity) {
 		return nil
 	}
 	digest := Digest(sha256.Sum256(input))
@@ -75,6 +75,14 @@ func (l *Ledger) AddChain(f *Field, input []byte) error {
 		l.mu.Unlock()
 	}
 	return nil
+}
+
+// mayChain says whether id is in mode chain, or may be for all that is known.
+func (l *Ledger) mayChain(id ID) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	_, status := l.standing(id)
+	return status == Unheard || l.chains[id]
 }
 
 // chainLinks reads the links of an identity from q on.

@@ -44,9 +44,7 @@ func (p *Publisher) Run(ctx context.Context) {
 			if retry == 0 {
 				retry = time.Minute
 			}
-			t := time.NewTimer(retry)
-			defer t.Stop()
-			again = t.C
+			again = time.After(retry)
 		}
 		select {
 		case <-ctx.Done():
