@@ -10,8 +10,10 @@ import (
 	"net/mail"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/spill"
 )
 
@@ -159,9 +161,10 @@ func (c *converter) draft(m *message, groups []article.Group, received string) (
 		}
 	}
 	d.Header = append(d.Header, [2]string{"Received", received})
+	charset := s.charset()
 	for _, f := range header {
 		if !dropped[strings.ToLower(f[0])] {
-			d.Header = append(d.Header, [2]string{f[0], shorten(f[1])})
+			d.Header = append(d.Header, [2]string{f[0], shorten(utf8Field(f[1], charset))})
 		}
 	}
 	return d, done, c.complete(d, groups)
@@ -207,12 +210,36 @@ func (c *converter) complete(d *article.Draft, groups []article.Group) error {
 	} else {
 		d.Del("References")
 	}
+	kept := d.Header[:0]
 	for _, f := range d.Header {
-		if strings.Trim(f[1], " \t\r\n") == "" {
-			d.Del(f[0])
+		if f[1] = noBlankLines(f[1]); f[1] != "" {
+			kept = append(kept, f)
 		}
 	}
+	d.Header = kept
 	return nil
+}
+
+// utf8Field reads a field with raw octets over 127 that are no UTF-8 in the
+// charset of the mail's text; news has UTF-8 there (RFC 5536 §2.2).
+func utf8Field(v, charset string) string {
+	if utf8.ValidString(v) {
+		return v
+	}
+	return content.ToUTF8(charset, []byte(v))
+}
+
+// noBlankLines takes lines out of a folded field that hold nothing but blanks;
+// mail has them, news does not: RFC 5536 §2.2.
+func noBlankLines(v string) string {
+	lines := strings.Split(v, "\r\n")
+	kept := lines[:0]
+	for _, l := range lines {
+		if strings.Trim(l, " \t") != "" {
+			kept = append(kept, l)
+		}
+	}
+	return strings.TrimLeft(strings.Join(kept, "\r\n"), " \t")
 }
 
 // foldIDs writes References anew, an id a line; of more than thirty the first and
@@ -287,8 +314,12 @@ func (m *message) automatic() error {
 	if strings.HasPrefix(kind, "multipart/report") || strings.HasPrefix(kind, "message/delivery-status") || strings.HasPrefix(kind, "message/feedback-report") {
 		return say("a report")
 	}
+	if strings.TrimSpace(m.get("Return-Path")) == "<>" { // a mail server of ours has taken it from a null sender
+		return say("it has no sender")
+	}
 	from := strings.ToLower(m.get("From"))
-	for _, who := range [...]string{"mailer-daemon", "postmaster@", "mail delivery s", "mail-daemon", "double-bounce@", "<>"} {
+	for _, who := range [...]string{"mailer-daemon", "postmaster@", "mail delivery s", "mail-daemon", "double-bounce@", "<>",
+		"post_master@", "no-reply@", "noreply@", "donotreply@", "do-not-reply@"} {
 		if strings.Contains(from, who) {
 			return say("from " + who)
 		}
@@ -299,6 +330,9 @@ func (m *message) automatic() error {
 			return say("subject of a bounce or an automatic reply")
 		}
 	}
+	if strings.Contains(subject, "are not member") && m.get("X-MLServer") != "" { // fml
+		return say("a mailing list that refuses")
+	}
 	if n := m.count("Received"); n > 100 { // RFC 5321 §6.3
 		return fmt.Errorf("over 100 Received fields: this mail goes round in a loop")
 	}
@@ -307,4 +341,5 @@ func (m *message) automatic() error {
 
 var bounceSubjects = []string{"undeliverable", "undelivered mail", "delivery status notification", "delivery failure", "mail delivery failed",
 	"returned mail", "failure notice", "delivery notification", "automatic reply", "out of office", "autoreply", "auto-reply", "auto reply",
-	"autosvar", "automatische antwort", "abwesenheitsnotiz", "mail delivery problem", "mail system error", "message delivery", "non remis"}
+	"autosvar", "automatische antwort", "abwesenheitsnotiz", "mail delivery problem", "mail system error", "message delivery", "non remis",
+	"complaint about message from", "mail could not be delivered", "undeliverable mail"}

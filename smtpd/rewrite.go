@@ -24,10 +24,15 @@ type survey struct {
 	long   map[int]bool // leaves with a line over maxLine
 	text   bool         // there is a text/plain to be read
 	html   int          // the first text/html to be read, or -1
+	junk   bool         // an over-long line stands between the parts
 	col    int
 }
 
-func (s *survey) raw([]byte) error { s.col = 0; return nil }
+func (s *survey) raw(line []byte) error {
+	s.junk = s.junk || len(line) > maxLine+2
+	s.col = 0
+	return nil
+}
 
 func (s *survey) begin(p *part) error {
 	if p.index < 0 {
@@ -66,8 +71,18 @@ func surveyMail(body io.ReadSeeker, header [][2]string) (*survey, error) {
 	return s, walkMail(body, header, s)
 }
 
+// charset is that of the first text, or "".
+func (s *survey) charset() string {
+	for _, p := range s.leaves {
+		if c := p.params["charset"]; c != "" && strings.HasPrefix(p.kind, "text/") {
+			return c
+		}
+	}
+	return ""
+}
+
 // sound says whether the mail may stay as it is.
-func (s *survey) sound() bool { return len(s.long) == 0 && (s.text || s.html < 0) }
+func (s *survey) sound() bool { return len(s.long) == 0 && !s.junk && (s.text || s.html < 0) }
 
 // rewriter is the second walk: leaves with long lines are encoded anew, and a mail
 // of HTML alone gets its text beside it.
@@ -94,6 +109,9 @@ func rewriteMail(body io.ReadSeeker, header [][2]string, s *survey, toText func(
 }
 
 func (rw *rewriter) raw(line []byte) error {
+	if len(line) > maxLine+2 { // what nobody is shown: RFC 2046 §5.1.1
+		return nil
+	}
 	_, err := rw.w.Write(line)
 	return err
 }

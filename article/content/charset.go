@@ -24,7 +24,7 @@ func ToUTF8(charset string, b []byte) string {
 		}
 	}
 	switch label {
-	case "", "us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "x-unknown", "default", "8bit", "ansi_x3.4-1968", "iso-8859-1", "latin1", "iso8859-1", "windows-1252", "cp1252":
+	case "", "us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "x-unknown", "x-user-defined", "default", "8bit", "ansi_x3.4-1968", "iso-8859-1", "latin1", "iso8859-1", "windows-1252", "cp1252":
 		if bytes.Contains(b, []byte("\x1b$")) {
 			return decode(japanese.ISO2022JP, b)
 		}
