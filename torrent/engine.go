@@ -191,10 +191,10 @@ func (e *Engine) Addr() net.Addr {
 func (e *Engine) Close() error {
 	e.stop()
 	e.wg.Wait()
-	if e.listen != nil {
-		e.listen.Close()
-	}
 	errs := e.cl.Close()
+	if e.listen != nil {
+		e.listen.Close() // after the client: it would ask a closed listener again and again
+	}
 	e.web.CloseIdleConnections()
 	return errors.Join(errs...)
 }
