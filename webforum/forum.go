@@ -61,6 +61,15 @@ type Trust struct {
 	Identity string // 52 characters, or ""
 }
 
+// Moderation is the waiting room as moderators see it. Who may decide what is the
+// agent's to say: what an origin may not see is not there for it.
+type Moderation interface {
+	Queue(ctx context.Context, o agent.Origin) ([]agent.Held, error)
+	Held(ctx context.Context, key string, o agent.Origin) (agent.Held, *article.Article, error)
+	Approve(ctx context.Context, key string, o agent.Origin) error
+	Reject(ctx context.Context, key string, o agent.Origin) error
+}
+
 // Searcher finds articles.
 type Searcher interface {
 	Search(ctx context.Context, query string, from, n int) (ids []article.ID, total int, err error)
@@ -75,16 +84,17 @@ type FileState struct {
 // Forum is the browser door. Fields are set once, before Handler is called; those
 // that may be nil say so.
 type Forum struct {
-	Host     string // path identity of this node
-	URL      string // as readers see it, without a slash at the end
-	Spool    Spool
-	Threads  *threads.Index
-	Agent    Agent
-	Accounts Accounts                                 // nil: nobody can log in
-	State    *state.DB                                // sessions and drafts; nil: none are kept
-	Search   Searcher                                 // nil: the page says so
-	Trust    func(context.Context, spool.Entry) Trust // nil: no word is said
-	Files    func(infohash string) FileState          // nil: addresses are given all the same
+	Host       string // path identity of this node
+	URL        string // as readers see it, without a slash at the end
+	Spool      Spool
+	Threads    *threads.Index
+	Agent      Agent
+	Accounts   Accounts                                 // nil: nobody can log in
+	State      *state.DB                                // sessions and drafts; nil: none are kept
+	Search     Searcher                                 // nil: the page says so
+	Moderation Moderation                               // nil: the queue is not shown
+	Trust      func(context.Context, spool.Entry) Trust // nil: no word is said
+	Files      func(infohash string) FileState          // nil: addresses are given all the same
 
 	Anonymous string         // none, read, post: what guests may do
 	Trusted   []netip.Prefix // guests from here need no captcha
@@ -141,6 +151,8 @@ func (f *Forum) Handler() (http.Handler, error) {
 		"POST /settings":          f.settings,
 		"GET /start":              f.startPage,
 		"POST /start":             f.startPage,
+		"GET /moderate":           f.queuePage,
+		"POST /moderate":          f.queuePage,
 		"GET /help":               f.helpPage,
 		"/":                       f.noPage,
 	} {

@@ -141,7 +141,7 @@ func (v *visitor) refusal(r *agent.Refusal) string {
 var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 var zippers = sync.Pool{New: func() any {
-	z, _ := gzip.NewWriterLevel(nil, 3) // 5 makes 4 % less of it for a third more time
+	z, _ := gzip.NewWriterLevel(nil, 5) // 3 makes 14 % more of it
 	return z
 }}
 
@@ -205,7 +205,7 @@ func (v *visitor) unchanged(marks ...any) bool {
 	s := sha256.New()
 	fmt.Fprintln(s, v.css, v.js, v.tx.lang, v.prefs, v.r.URL.Path, v.r.URL.RawQuery, v.now.In(v.Zone).YearDay(), v.marks.raw)
 	if v.account != nil {
-		fmt.Fprintln(s, v.account.Name, v.account.Admin)
+		fmt.Fprintln(s, v.account.Name, v.account.Admin, v.Waiting())
 	}
 	fmt.Fprintln(s, marks...)
 	tag := `W/"` + hex.EncodeToString(s.Sum(nil)[:12]) + `"`

@@ -29,6 +29,7 @@ type visitor struct {
 	tx      *texts
 	marks   *marks
 	mayRead func(article.Group) bool
+	queue   []agent.Held // nil: not asked yet
 }
 
 // prefs are what a visitor chose; they live in a cookie.

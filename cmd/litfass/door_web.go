@@ -39,7 +39,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	}
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
-		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
+		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, Moderation: forumModeration{k.agent}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
 		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log,
 	}
 	h, err := f.Handler()
@@ -170,4 +170,62 @@ func (k *core) forumTrust(ctx context.Context, e spool.Entry) webforum.Trust {
 		}
 	}
 	return t
+}
+
+// forumModeration is the waiting room as the forum asks it: submissions only, in the
+// groups that the visitor moderates.
+type forumModeration struct{ agent *agent.Agent }
+
+func (m forumModeration) Queue(ctx context.Context, o agent.Origin) ([]agent.Held, error) {
+	acc, err := m.agent.Access(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	all, err := m.agent.Waiting(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []agent.Held
+	for _, h := range all {
+		if h.Reason == agent.WaitModerator && mine(ctx, acc, h) {
+			out = append(out, h)
+		}
+	}
+	return out, nil
+}
+
+// mine says whether a submission may be decided by whom acc stands for.
+func mine(ctx context.Context, acc *agent.Access, h agent.Held) bool {
+	groups := h.Needs
+	if len(groups) == 0 {
+		groups = h.Groups
+	}
+	for _, g := range groups {
+		if acc.May(ctx, agent.Moderate, g) != nil {
+			return false
+		}
+	}
+	return len(groups) > 0
+}
+
+func (m forumModeration) Held(ctx context.Context, key string, o agent.Origin) (agent.Held, *article.Article, error) {
+	h, a, err := m.agent.Held(ctx, key)
+	if err != nil {
+		return h, nil, err
+	}
+	acc, err := m.agent.Access(ctx, o)
+	if err == nil && !mine(ctx, acc, h) {
+		err = &agent.Refusal{Reason: agent.Denied, Code: "moderate", Text: "you do not moderate these groups"}
+	}
+	return h, a, err
+}
+
+func (m forumModeration) Approve(ctx context.Context, key string, o agent.Origin) error {
+	_, err := m.agent.Approve(ctx, key, o, "")
+	return err
+}
+
+func (m forumModeration) Reject(ctx context.Context, key string, o agent.Origin) error {
+	_, _, err := m.agent.Reject(ctx, key, o, "")
+	return err
 }
