@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/litfass/litfass/agent"
@@ -87,6 +88,11 @@ func (k *core) torrentEngine(listen string) (*torrent.Engine, error) {
 		cfg.Peers = func(h torrent.Infohash) []netip.AddrPort { return t.Known(h) }
 	}
 	e, err := torrent.NewEngine(k.torrents.store, cfg)
+	if errors.Is(err, syscall.EADDRINUSE) && listen == defaults().Torrent.Listen { // a second node on this machine
+		k.log.Warn("the usual port for torrents is taken: using another one; the key torrent.listen sets it for good", "taken", listen)
+		cfg.Listen = "127.0.0.1:0"
+		e, err = torrent.NewEngine(k.torrents.store, cfg)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w; choose another address with the key torrent.listen", err)
 	}
