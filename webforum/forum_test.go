@@ -428,6 +428,18 @@ func TestPosting(t *testing.T) {
 	}
 }
 
+func TestThreadLinkAtOnce(t *testing.T) {
+	w := newWorld(t)
+	a, _ := article.Normalize([]byte(simple(1, "Hello", "")), article.Limits{})
+	x, _ := article.Parse(a, article.Limits{})
+	if _, err := w.s.Add(context.Background(), x, spool.Arrival{Groups: []article.Group{"misc.test"}, At: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.get("/m/a1@a.example"); !strings.Contains(r.body, `href="/g/misc.test/t/a1@a.example#`) { // no follower ran yet
+		t.Error("an article that came this moment has no link to its thread")
+	}
+}
+
 func TestFormErrorsKeepTheText(t *testing.T) {
 	w := newWorld(t)
 	for field, f := range map[string]map[string]string{

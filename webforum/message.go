@@ -11,6 +11,8 @@ import (
 	"github.com/litfass/litfass/spool"
 )
 
+const hurry = 500 // entries that a page reads ahead of the thread index's follower
+
 type messageData struct {
 	post
 	Groups     []crumb
@@ -27,6 +29,9 @@ func (f *Forum) messagePage(v *visitor) (*page, error) {
 	e, err := v.entry(v.r.PathValue("id"))
 	if err != nil {
 		return nil, err
+	}
+	if err := f.Threads.Hurry(v.ctx, e.Seq, hurry); err != nil {
+		f.Log.Warn("forum: thread index", "error", err)
 	}
 	if v.unchanged(e.Seq, len(e.Places), f.Threads.Mark()) {
 		return nil, nil

@@ -130,6 +130,17 @@ func (x *Index) Follow(ctx context.Context, e spool.Entry) error {
 	return nil
 }
 
+// Hurry reads the log up to seq now, if at most most entries lie before it: who has
+// just posted wants to see the thread before the follower's turn comes.
+func (x *Index) Hurry(ctx context.Context, seq spool.Seq, most int) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if last := x.last(); seq <= last || seq > last+spool.Seq(most) {
+		return nil
+	}
+	return x.catchUp(ctx, seq+1)
+}
+
 func (x *Index) catchUp(ctx context.Context, before spool.Seq) error {
 	for e, err := range x.spool.Since(ctx, x.last()) {
 		if err != nil {

@@ -254,6 +254,24 @@ func TestGone(t *testing.T) {
 	}
 }
 
+func TestHurry(t *testing.T) {
+	l := &log{}
+	for i := range 10 {
+		l.add(fmt.Sprint("a", i), "s", "g")
+	}
+	x, _ := open(t, t.TempDir(), l)
+	if err := x.Hurry(context.Background(), 10, 5); err != nil || x.Mark() != 0 {
+		t.Errorf("too far ahead: %d %v", x.Mark(), err)
+	}
+	if err := x.Hurry(context.Background(), 4, 5); err != nil || x.Mark() != 4 {
+		t.Errorf("%d %v", x.Mark(), err)
+	}
+	feed(t, x, l.all...) // the follower comes later and repeats
+	if list, _, err := x.List(context.Background(), "g", Active, "", 100); err != nil || len(list) != 10 {
+		t.Errorf("%d threads, %v", len(list), err)
+	}
+}
+
 func TestBySigner(t *testing.T) {
 	l := &log{}
 	for i := range 5 {
