@@ -23,6 +23,14 @@ func (x *session) doAuthinfo() error {
 	case x.o.Account != "":
 		x.c.Status(nntp.CodeDenied, "you are logged in already")
 		return nil
+	case x.compressed: // RFC 8054 §2.2.2: lengths tell of secrets
+		x.c.Status(nntp.CodeDenied, "log in before compressing")
+		return nil
+	case x.c.Buffered() > 0: // RFC 4643 §2.2: what follows may be meant for another account
+		x.line, x.user = "", ""
+		x.log().Warn("nntp: login with commands behind it refused")
+		x.c.Status(nntp.CodeAuthSequence, "wait for the answer to AUTHINFO before sending more; you are not logged in")
+		return nil
 	}
 	// The word behind the keyword, blanks inside a password included.
 	_, rest, _ := strings.Cut(x.line, " ")
@@ -38,8 +46,13 @@ func (x *session) doAuthinfo() error {
 		x.c.Status(nntp.CodeAuthMore, "password, please")
 	case "PASS":
 		return x.password(value)
+	case "SASL":
+		if len(x.args) <= 3 {
+			return x.doSASL(x.args[1], arg(x.args, 2))
+		}
+		fallthrough
 	default:
-		x.bad(nntp.CodeSyntax, "syntax: AUTHINFO USER name, then AUTHINFO PASS password")
+		x.bad(nntp.CodeSyntax, "syntax: AUTHINFO USER name, then AUTHINFO PASS password; or AUTHINFO SASL mechanism [response]")
 	}
 	x.line = ""
 	return nil
@@ -59,13 +72,17 @@ func (x *session) password(pass string) error {
 	if err != nil {
 		return x.badLogin(name, err)
 	}
+	x.loggedIn(account)
+	x.c.Status(nntp.CodeAuthOK, "welcome")
+	return nil
+}
+
+func (x *session) loggedIn(account members.Account) {
 	x.srv.Counts.Logins.Add(1)
 	x.o.Account = account.Name
 	x.access = nil
 	x.group, x.cur = "", 0 // RFC 4643 does not ask for it, but rights may have changed
 	x.whose()
-	x.c.Status(nntp.CodeAuthOK, "welcome")
-	return nil
 }
 
 // badLogin answers a login that failed. members slows guessing down; here a few

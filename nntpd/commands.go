@@ -82,7 +82,11 @@ func lookup(verb string) command {
 	case "MODE":
 		return command{min: 1, max: 1, syntax: "MODE READER|STREAM", do: (*session).doMode}
 	case "AUTHINFO":
-		return command{min: 2, max: 100, syntax: "AUTHINFO USER name, then AUTHINFO PASS password", do: (*session).doAuthinfo, long: true}
+		return command{min: 2, max: 100, syntax: "AUTHINFO USER name, then AUTHINFO PASS password; or AUTHINFO SASL mechanism [response]", do: (*session).doAuthinfo, long: true}
+	case "STARTTLS":
+		return command{syntax: "STARTTLS", do: (*session).doStartTLS}
+	case "COMPRESS":
+		return command{min: 1, max: 1, syntax: "COMPRESS DEFLATE", do: (*session).doCompress}
 	case "CAPABILITIES":
 		return command{max: 1, syntax: "CAPABILITIES [keyword]", do: (*session).doCapabilities}
 	case "DATE":
@@ -98,8 +102,8 @@ func lookup(verb string) command {
 // verbs are the commands in the order of HELP.
 func verbs() []string {
 	return []string{
-		"ARTICLE", "AUTHINFO", "BODY", "CAPABILITIES", "CHECK", "DATE", "GROUP", "HDR", "HEAD", "HELP", "IHAVE",
-		"LAST", "LIST", "LISTGROUP", "MODE", "NEWGROUPS", "NEWNEWS", "NEXT", "OVER", "POST", "QUIT", "STAT",
+		"ARTICLE", "AUTHINFO", "BODY", "CAPABILITIES", "CHECK", "COMPRESS", "DATE", "GROUP", "HDR", "HEAD", "HELP", "IHAVE",
+		"LAST", "LIST", "LISTGROUP", "MODE", "NEWGROUPS", "NEWNEWS", "NEXT", "OVER", "POST", "QUIT", "STARTTLS", "STAT",
 		"TAKETHIS", "XHDR", "XOVER", "XPAT",
 	}
 }
@@ -177,6 +181,9 @@ func (x *session) doDate() error {
 func (x *session) doHelp() error {
 	x.c.Status(nntp.CodeHelp, "what you can say here")
 	for _, v := range verbs() {
+		if v == "STARTTLS" && x.srv.cfg.TLS == nil {
+			continue
+		}
 		x.c.Command("  " + lookup(v).syntax)
 	}
 	x.c.Str("LIST knows: " + strings.Join(x.listKeywords(), " ") + "\r\n")
@@ -224,12 +231,19 @@ func (x *session) doCapabilities() error {
 	}
 	x.c.Str("LIST " + strings.Join(x.listKeywords(), " ") + "\r\n")
 	x.c.Str("HDR\r\nNEWNEWS\r\nOVER MSGID\r\n")
-	if x.mayLogin() {
+	if x.listsTLS() {
+		x.c.Str("STARTTLS\r\n")
+	}
+	if x.mayCompress() {
+		x.c.Str("COMPRESS DEFLATE\r\n")
+	}
+	if x.mayLogin() && !x.compressed {
 		if x.clearPassword() {
-			x.c.Str("AUTHINFO USER\r\n")
+			x.c.Str("AUTHINFO USER SASL\r\n")
 		} else {
-			x.c.Str("AUTHINFO\r\n") // RFC 4643 §2.1: possible, but not on a clear connection
+			x.c.Str("AUTHINFO SASL\r\n") // RFC 4643 §2.1: USER not on a clear connection
 		}
+		x.c.Str("SASL " + strings.Join(x.mechanisms(), " ") + "\r\n")
 	}
 	x.c.End()
 	return nil

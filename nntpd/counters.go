@@ -12,6 +12,7 @@ type Counts struct {
 	Offered, Wanted                     atomic.Uint64 // IHAVE and CHECK; those answered "send it"
 	Taken, Rejected, Duplicate, Delayed atomic.Uint64 // IHAVE and TAKETHIS
 	Logins, BadLogins                   atomic.Uint64
+	Handshakes, BadHandshakes           atomic.Uint64 // TLS
 	Panics                              atomic.Uint64
 }
 
@@ -39,6 +40,8 @@ func (c *Counts) Each(fn func(name, help string, value uint64)) {
 		{"nntp_delayed_total", "articles answered with try later", &c.Delayed},
 		{"nntp_logins_total", "logins", &c.Logins},
 		{"nntp_bad_logins_total", "wrong passwords", &c.BadLogins},
+		{"nntp_tls_handshakes_total", "connections over TLS", &c.Handshakes},
+		{"nntp_bad_tls_handshakes_total", "TLS handshakes that failed", &c.BadHandshakes},
 		{"nntp_panics_total", "connections ended by a bug", &c.Panics},
 	} {
 		fn(x.name, x.help, x.n.Load())

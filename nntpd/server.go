@@ -2,18 +2,19 @@ package nntpd
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/nntp"
-	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -28,11 +29,6 @@ type Agent interface {
 	Whose(ctx context.Context, o agent.Origin) []string
 }
 
-// Accounts is what the door asks of *members.Book.
-type Accounts interface {
-	Login(ctx context.Context, name, password string, from netip.Addr) (members.Account, error)
-}
-
 // Config of a Server. Spool, Agent and Host are needed; every other field may be
 // left zero and takes the default named there.
 type Config struct {
@@ -44,6 +40,9 @@ type Config struct {
 	// Seen is told whose a new connection may be: a peer that shows itself can
 	// be fed at once. It must not wait. nil: nobody asks.
 	Seen func(peers []string)
+
+	TLS      *tls.Config // for STARTTLS and ServeTLS; nil: neither
+	OfferTLS func() bool // whether CAPABILITIES lists STARTTLS; nil: always
 
 	Trusted []netip.Prefix // clients to whom the `anonymous` setting applies, and who may send passwords in the clear
 
@@ -70,8 +69,11 @@ type Config struct {
 	// that is worth, in words, on one line. nil: there is no such item.
 	Signer func(ctx context.Context, e spool.Entry) (string, error)
 
-	Now func() time.Time // default time.Now
-	Log *slog.Logger     // default: silent
+	MaxCompressed int // connections compressed at one time, some 60 KiB each; default 512, under 0: none
+
+	Nonce func() string    // for SCRAM; default: rand.Text
+	Now   func() time.Time // default time.Now
+	Log   *slog.Logger     // default: silent
 }
 
 func (c Config) orDefault() Config {
@@ -94,6 +96,7 @@ func (c Config) orDefault() Config {
 	def(&c.WindowOctets, 4<<20)
 	def(&c.ServerOctets, 32<<20)
 	def(&c.MaxBadLogins, 3)
+	def(&c.MaxCompressed, 512)
 	wait(&c.IdleTimeout, 15*time.Minute)
 	wait(&c.ReadTimeout, 2*time.Minute)
 	wait(&c.WriteTimeout, 2*time.Minute)
@@ -120,8 +123,11 @@ type Server struct {
 	ctx     context.Context // of all commands; ends when Shutdown loses its patience
 	cancel  context.CancelFunc
 	buffers nntp.Buffers
-	octets  budget        // of articles being stored
-	spilled chan struct{} // a token for each POST in a file
+
+	compressors nntp.Compressors
+	compressed  atomic.Int64  // connections
+	octets      budget        // of articles being stored
+	spilled     chan struct{} // a token for each POST in a file
 
 	mu       sync.Mutex
 	draining bool
@@ -148,7 +154,9 @@ func New(cfg Config) *Server {
 
 // Serve accepts connections until ctx ends, Shutdown is called or l fails, and
 // closes l. It does not wait for the connections: Shutdown does.
-func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+func (s *Server) Serve(ctx context.Context, l net.Listener) error { return s.serve(ctx, l, false) }
+
+func (s *Server) serve(ctx context.Context, l net.Listener, implicit bool) error {
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
@@ -168,7 +176,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	for {
 		c, err := l.Accept()
 		if err == nil {
-			s.take(c)
+			s.take(c, implicit)
 			continue
 		}
 		if ctx.Err() != nil || s.stopping() {
@@ -194,19 +202,19 @@ func passing(err error) bool {
 
 // ServeConn serves one connection and returns when it has ended.
 func (s *Server) ServeConn(c net.Conn) {
-	if x := s.admit(c); x != nil {
+	if x := s.admit(c, false); x != nil {
 		x.run()
 	}
 }
 
-func (s *Server) take(c net.Conn) {
-	if x := s.admit(c); x != nil {
+func (s *Server) take(c net.Conn, implicit bool) {
+	if x := s.admit(c, implicit); x != nil {
 		go x.run()
 	}
 }
 
 // admit makes a session of c, or turns it away.
-func (s *Server) admit(c net.Conn) *session {
+func (s *Server) admit(c net.Conn, implicit bool) *session {
 	addr := addrOf(c)
 	trusted := contains(s.cfg.Trusted, addr)
 	s.mu.Lock()
@@ -222,13 +230,15 @@ func (s *Server) admit(c net.Conn) *session {
 	if why != "" {
 		s.mu.Unlock()
 		s.Counts.TurnedAway.Add(1)
-		_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // an empty socket buffer: it does not block
-		_, _ = fmt.Fprintf(c, "%d %s\r\n", nntp.CodeUnavailable, why)
+		if !implicit {
+			_ = c.SetWriteDeadline(time.Now().Add(time.Second)) // an empty socket buffer: it does not block
+			_, _ = fmt.Fprintf(c, "%d %s\r\n", nntp.CodeUnavailable, why)
+		}
 		_ = c.Close()
 		return nil
 	}
 	x := &session{
-		srv: s,
+		srv: s, implicit: implicit,
 		c: nntp.NewConn(c, nntp.Options{
 			Buffers: &s.buffers, ReadTimeout: s.cfg.ReadTimeout, WriteTimeout: s.cfg.WriteTimeout,
 		}),
@@ -280,7 +290,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		_ = l.Close()
 	}
 	for x := range s.sessions {
-		x.c.Interrupt()
+		if x.c.Interrupt(); x.shaking.Load() {
+			_ = x.c.Close() // nothing was said yet
+		}
 	}
 	s.mu.Unlock()
 	done := make(chan struct{})

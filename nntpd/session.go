@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/litfass/litfass/agent"
@@ -22,11 +23,14 @@ type session struct {
 	c   *nntp.Conn
 	o   agent.Origin
 
-	user      string // of AUTHINFO USER, until PASS
-	badLogins int
-	group     article.Group // "": none selected
-	cur       uint64        // number of the current article; 0: none
-	quit      bool          // close after this command
+	implicit   bool // TLS from the first octet
+	shaking    atomic.Bool
+	compressed bool   // COMPRESS was said
+	user       string // of AUTHINFO USER, until PASS
+	badLogins  int
+	group      article.Group // "": none selected
+	cur        uint64        // number of the current article; 0: none
+	quit       bool          // close after this command
 
 	access  *agent.Access // of this command
 	feedAt  time.Time     // when feeding was last found allowed
@@ -47,6 +51,12 @@ func (x *session) run() {
 			x.log().Error("nntp: bug, connection closed", "command", verbOf(x.line), "panic", p, "stack", string(debug.Stack()))
 		}
 	}()
+	if x.implicit {
+		if err = x.handshake(); err != nil {
+			x.log().Info("nntp: connection lost", "error", err)
+			return
+		}
+	}
 	x.whose()
 	x.greet()
 	if err = x.loop(); err != nil && !quiet(err) {
@@ -67,6 +77,9 @@ func (x *session) end(linger bool) {
 	}
 	if x.o.Conn != nil {
 		x.srv.cfg.Agent.ReleaseAll(x.o)
+	}
+	if x.compressed {
+		x.srv.compressed.Add(-1)
 	}
 	x.srv.Counts.OctetsIn.Add(uint64(x.c.In))
 	x.srv.Counts.OctetsOut.Add(uint64(x.c.Out))

@@ -11,6 +11,7 @@ import (
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/internal/tlsid"
 	"github.com/litfass/litfass/internal/wildmat"
 )
 
@@ -52,8 +53,8 @@ func (b *peerBook) refresh(file []peerSection) error {
 			return fmt.Errorf("peer %s: take: %w", p.Name, err)
 		}
 		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
-		if strings.HasPrefix(p.Key, "spki:") {
-			ap.Key = p.Key
+		if pin, err := tlsid.ParsePin(p.Key); err == nil {
+			ap.Key = pin
 		}
 		forAgent = append(forAgent, ap)
 	}

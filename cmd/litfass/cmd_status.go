@@ -30,6 +30,7 @@ type statusJSON struct {
 	Waiting   int              `json:"waiting"` // in the waiting room
 	Disk      diskJSON         `json:"disk"`
 	Memory    int64            `json:"memory_octets"`
+	TLSKey    string           `json:"tls_key"` // pin of the key that all doors show
 	Warnings  []string         `json:"warnings"`
 }
 
@@ -126,6 +127,7 @@ func (c *call) printStatus(st statusJSON) {
 	}
 	fmt.Fprintf(c.out, "  disk       %s %s, %s free on the disk (%s)\n", human(st.Disk.Used), quota, human(st.Disk.Free), st.Data)
 	fmt.Fprintf(c.out, "  memory     %s\n", human(st.Memory))
+	fmt.Fprintf(c.out, "  TLS key    %s\n", st.TLSKey)
 	for _, f := range st.Followers {
 		fmt.Fprintf(c.out, "  follower   %-16s %s\n", f.Name, behind(f.Lag))
 	}
@@ -151,7 +153,7 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 	st := statusJSON{
 		Host: k.host, Version: versionString(), PID: os.Getpid(), Data: k.dir.path, Uptime: k.now().Sub(k.begin).Seconds(),
 		Arrived: uint64(k.spool.Last()), Disk: k.diskState(), Memory: resident(),
-		Doors: []doorJSON{}, Followers: []followerJSON{}, Peers: []peerStatusJSON{}, Warnings: []string{},
+		TLSKey: k.tls.Pin(), Doors: []doorJSON{}, Followers: []followerJSON{}, Peers: []peerStatusJSON{}, Warnings: []string{},
 	}
 	s.mu.Lock()
 	st.Ready = s.ready
@@ -168,6 +170,7 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 		st.Groups++
 		st.Articles += g.Count
 	}
+	st.Warnings = append(st.Warnings, k.tlsWarnings()...)
 	st.Peers = append(st.Peers, s.peerStates()...)
 	st.Followers = append(st.Followers, k.followerStates()...)
 	if w, err := k.waitingCount(ctx); err == nil {

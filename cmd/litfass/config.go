@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/litfass/litfass/internal/tlsid"
 )
 
 // config is the whole configuration file. Each room has a section; a key is a
@@ -110,7 +112,7 @@ type spoolSection struct {
 type peerSection struct {
 	Name     string   `toml:"name" json:"name" doc:"what we call it"`
 	Path     string   `toml:"path" json:"path,omitempty" doc:"its path identity; default: name. Articles with it in Path are not offered"`
-	Address  string   `toml:"address" json:"address,omitempty" doc:"empty: we never connect"`
+	Address  string   `toml:"address" json:"address,omitempty" doc:"host:port, nntps://host:port for implicit TLS; empty: we never connect"`
 	Send     string   `toml:"send" json:"send,omitempty" doc:"wildmat of groups it is offered"`
 	Take     string   `toml:"take" json:"take,omitempty" doc:"wildmat of groups taken from it"`
 	Old      bool     `toml:"old" json:"old,omitempty" doc:"take what is older than spool.cutoff too: archives between friends"`
@@ -315,8 +317,13 @@ func (p peerSection) check() error {
 		return errors.New("name: must be 1 to 100 octets without blanks, \"/\" and \"!\"")
 	}
 	if p.Address != "" {
-		if err := checkAddress(p.Address); err != nil {
+		if err := checkAddress(strings.TrimPrefix(p.Address, "nntps://")); err != nil {
 			return fmt.Errorf("address: %w", err)
+		}
+	}
+	if strings.HasPrefix(p.Key, "spki:") {
+		if _, err := tlsid.ParsePin(p.Key); err != nil {
+			return fmt.Errorf("key: %w; \"litfass status\" there shows it", err)
 		}
 	}
 	for _, s := range p.From {

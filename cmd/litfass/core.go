@@ -13,6 +13,7 @@ import (
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/feeds/syndicate"
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/internal/tlsid"
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/pki"
 	"github.com/litfass/litfass/smtpd/courier"
@@ -37,6 +38,7 @@ type core struct {
 	peers   *peerBook
 	agent   *agent.Agent
 	keys    *pki.Keyring
+	tls     *tlsid.Identity
 	shut    []func() error // closes what was opened, last first
 
 	// Set by a running node only.
@@ -94,7 +96,7 @@ func openCore(ctx context.Context, cfg config, log *slog.Logger, getenv func(str
 			return k, err
 		}
 	}
-	for _, open := range []func(context.Context) error{k.openSpool, k.openAgent, k.openTorrents, k.openKeys, k.firstRun} {
+	for _, open := range []func(context.Context) error{k.openSpool, k.openAgent, k.openTorrents, k.openKeys, k.openTLS, k.firstRun} {
 		if err := open(ctx); err != nil {
 			return k, err
 		}

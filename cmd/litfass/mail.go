@@ -164,6 +164,9 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 		TempDir: k.dir.path, PostmasterFile: k.dir.join("postmaster.mbox"), Agent: k.agent, Accounts: k.members, Spool: k.spool,
 		HTMLText: content.TextOfHTML, Now: k.now, Log: s.log,
 	}
+	if k.tls.Configured() { // a certificate of our own making would frighten mail programs
+		cfg.TLS = k.tls.Server()
+	}
 	if k.cfg.SMTP.Smarthost != "" { // only who can send mail can ask for confirmation
 		c, err := k.mails()
 		if err != nil {

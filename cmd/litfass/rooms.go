@@ -160,7 +160,7 @@ func (p peerState) Save(name string, b []byte) error {
 func (s *server) startPeers(context.Context) (*part, error) {
 	k := s.core
 	feeds := peer.New(peer.Config{
-		Spool: k.spool, State: peerState{k.state}, Relay: k.agent, Max: int(k.cfg.NNTP.MaxArticle), Log: s.log, Now: k.now,
+		Spool: k.spool, State: peerState{k.state}, Relay: k.agent, TLS: k.tls.Client(), Max: int(k.cfg.NNTP.MaxArticle), Log: s.log, Now: k.now,
 	})
 	set := func(all []peerSection) {
 		if err := feeds.Set(s.feedPeers(all)); err != nil {

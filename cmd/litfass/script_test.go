@@ -29,7 +29,8 @@ func TestMain(m *testing.M) {
 //	hang ADDR             connects, begins an article and goes silent until the script ends
 //	lines FILE N TEXT     writes TEXT N times; %d in it counts
 //
-// and $NAME_NNTP and $NAME_HTTP hold the addresses of a node.
+// and $NAME_NNTP and $NAME_HTTP hold the addresses of a node, $NAME_TLS one more
+// for what its toml files open.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "script"),
@@ -54,6 +55,7 @@ func cmdNode(ts *testscript.TestScript, neg bool, args []string) {
 		nntp, http = freeAddr(ts), freeAddr(ts)
 		ts.Setenv(name+"_NNTP", nntp)
 		ts.Setenv(name+"_HTTP", http)
+		ts.Setenv(name+"_TLS", freeAddr(ts))
 	}
 	text := fmt.Sprintf("host = %q\ndata = %q\n[nntp]\nlisten = [%q]\n[http]\nlisten = [%q]\n[torrent]\nlisten = \"\"\n[smtp]\nlisten = []\n",
 		name+".example", "data-"+name, nntp, http)

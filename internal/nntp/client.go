@@ -59,9 +59,10 @@ func IsCode(err error, codes ...int) bool {
 type Dialer struct {
 	Address        string // host:port
 	TLS            TLS
-	Config         *tls.Config // client certificate and roots; ServerName defaults to the host
-	Pin            string      // spki:sha256:B64 of the server's key: takes the place of chain and name
-	User, Password string      // AUTHINFO (RFC 4643); no user: no login
+	Config         *tls.Config  // client certificate and roots; ServerName defaults to the host
+	Pin            string       // spki:sha256:B64 of the server's key: takes the place of chain and name
+	User, Password string       // AUTHINFO (RFC 4643); no user: no login
+	Compress       *Compressors // use COMPRESS DEFLATE (RFC 8054) where it is listed; nil: no
 
 	Timeout  time.Duration // connecting and logging in altogether; default 20 s
 	Answer   time.Duration // longest silence while an answer is due; default 60 s
@@ -147,10 +148,31 @@ func (c *Client) enter(ctx context.Context, nc net.Conn) error {
 	if err := c.startTLS(ctx); err != nil {
 		return err
 	}
-	if c.d.User == "" {
+	if c.d.User != "" {
+		if err := c.login(c.d.User, c.d.Password); err != nil {
+			return err
+		}
+	}
+	return c.compress()
+}
+
+// compress is COMPRESS DEFLATE, after the login: RFC 8054 §2.2.2.
+func (c *Client) compress() error {
+	if c.d.Compress == nil {
 		return nil
 	}
-	return c.login(c.d.User, c.d.Password)
+	caps, err := c.Capabilities()
+	var ce *CodeError
+	if errors.As(err, &ce) || err == nil && !caps.Has("COMPRESS", "DEFLATE") {
+		return nil
+	}
+	if err == nil {
+		_, _, err = c.cmd("COMPRESS DEFLATE", CodeCompress)
+	}
+	if err != nil {
+		return err
+	}
+	return c.c.Upgrade(Deflate(c.c.NetConn(), c.d.Compress))
 }
 
 // handshake puts TLS over nc and checks the pin.

@@ -8,7 +8,7 @@ const (
 	MaxLine    = 256 << 10 // a line of a list or overview
 )
 
-// Response codes: RFC 3977 appendix C, RFC 4642, RFC 4643, RFC 4644.
+// Response codes: RFC 3977 appendix C, RFC 4642, RFC 4643, RFC 4644, RFC 8054.
 const (
 	CodeHelp            = 100
 	CodeCapabilities    = 101
@@ -17,6 +17,7 @@ const (
 	CodeReadyNoPost     = 201
 	CodeStreaming       = 203
 	CodeQuit            = 205
+	CodeCompress        = 206
 	CodeGroup           = 211
 	CodeList            = 215
 	CodeArticle         = 220

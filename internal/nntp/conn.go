@@ -55,7 +55,7 @@ type Options struct {
 // Conn is one NNTP connection, seen from either end. One goroutine may read
 // while another writes; more than one of each may not.
 type Conn struct {
-	net net.Conn
+	net net.Conn // changed by its reading goroutine, under mu
 	opt Options
 	tcp *net.TCPConn // nil: no writev below, so references are copied
 
@@ -97,14 +97,16 @@ func NewConn(c net.Conn, o Options) *Conn {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
-	x := &Conn{net: c, opt: o, idle: o.ReadTimeout}
+	x := &Conn{opt: o, idle: o.ReadTimeout}
 	x.in = x.small[:]
 	x.attach(c)
 	return x
 }
 
 func (c *Conn) attach(n net.Conn) {
+	c.mu.Lock()
 	c.net = n
+	c.mu.Unlock()
 	c.tcp, _ = n.(*net.TCPConn)
 	if c.tcp != nil {
 		_ = c.tcp.SetNoDelay(true) // the default; a failure shows at the first write
@@ -129,8 +131,14 @@ func (c *Conn) Upgrade(n net.Conn) error {
 	return nil
 }
 
-// Close closes the connection below; output not flushed is lost.
-func (c *Conn) Close() error { return c.net.Close() }
+// Close closes the connection below; output not flushed is lost. Any goroutine
+// may call it.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	n := c.net
+	c.mu.Unlock()
+	return n.Close()
+}
 
 // Interrupt makes Wait, now and from now on, return ErrStopped; reading in the
 // middle of something goes on. It may be called by any goroutine.

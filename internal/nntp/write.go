@@ -15,7 +15,7 @@ func (c *Conn) room(n int) {
 		c.out, c.from = c.obig[:0], 0
 	}
 	if len(c.out)+n > cap(c.out) {
-		_ = c.Flush() // kept in werr
+		c.push()
 		if c.obig == nil {
 			c.obig = c.opt.Buffers.get()
 			c.out, c.from = c.obig[:0], 0
@@ -65,7 +65,7 @@ func (c *Conn) Ref(p []byte) {
 	c.vec = append(c.vec, p)
 	c.refs += len(p)
 	if c.refs > maxDrain || len(c.vec) > 64 {
-		_ = c.Flush() // kept in werr
+		c.push()
 	}
 }
 
@@ -84,7 +84,7 @@ func (c *Conn) Pending() int { return c.refs + len(c.out) - c.from }
 // Flush writes all output and returns the first error of any write so far.
 func (c *Conn) Flush() error {
 	n := c.Pending()
-	if n == 0 {
+	if d, ok := c.net.(*deflated); n == 0 && (!ok || d.w == nil) {
 		return c.werr
 	}
 	if c.werr == nil {
@@ -94,11 +94,33 @@ func (c *Conn) Flush() error {
 	return c.werr
 }
 
+// push is what makes room in the middle of an answer: a layer that compresses
+// may hold some of it back.
+func (c *Conn) push() {
+	if n := c.Pending(); n > 0 {
+		if c.werr == nil {
+			c.werr = c.flushTo(n)
+		}
+		c.dropOut()
+	}
+}
+
 func (c *Conn) flush(n int) error {
+	err := c.flushTo(n)
+	if d, ok := c.net.(*deflated); ok && err == nil {
+		err = d.flush()
+	}
+	return err
+}
+
+func (c *Conn) flushTo(n int) error {
 	if err := c.armWrite(n); err != nil {
 		return err
 	}
 	c.Out += int64(n)
+	if n == 0 {
+		return nil
+	}
 	if len(c.vec) == 0 {
 		_, err := c.net.Write(c.out)
 		return err
