@@ -33,7 +33,7 @@ type desk struct {
 	store *spooltest.Mem
 }
 
-func newDesk(t *testing.T) *desk {
+func newDesk(t testing.TB) *desk {
 	t.Helper()
 	store := spooltest.NewMem()
 	if err := store.PutGroups(context.Background(), spool.GroupInfo{Name: "mesh.talk", Status: spool.PostOpen}); err != nil {
