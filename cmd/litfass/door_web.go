@@ -48,7 +48,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 		k.followers.Stop(index.Name())
 		return nil, errors.Join(err, cache.Close())
 	}
-	s.forum = h
+	s.forum, s.threads = h, index
 	over := make(chan struct{})
 	go func() {
 		defer close(over)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/litfass/litfass/spool/threads"
 )
 
 // stopWithin is how long a node has to end: 10 s less the time to close the data.
@@ -64,6 +66,7 @@ type server struct {
 	metrics []func(w *metricWriter)
 	seen    func(peers []string) // told whose a new connection may be
 	forum   http.Handler         // nil: no browser door
+	threads *threads.Index       // nil: no browser door
 	reloads []func(cfg config) error
 	broken  chan error // a part that stopped working
 

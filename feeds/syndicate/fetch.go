@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/andybalholm/brotli"
 )
 
 // Fetcher asks origins for documents, politely and within bounds. Its fields are
@@ -132,7 +134,7 @@ func (f *Fetcher) request(ctx context.Context, u *url.URL, v Validators) *http.R
 	h := req.Header
 	h.Set("User-Agent", f.Agent)
 	h.Set("Accept", "application/atom+xml, application/rss+xml, application/feed+json, application/rdf+xml, application/xml;q=0.9, text/xml;q=0.8, text/html;q=0.3, */*;q=0.1")
-	h.Set("Accept-Encoding", "gzip, deflate")
+	h.Set("Accept-Encoding", "br, gzip, deflate")
 	if v.ETag != "" {
 		h.Set("If-None-Match", v.ETag)
 	}
@@ -192,6 +194,8 @@ func (f *Fetcher) body(resp *http.Response) ([]byte, error) {
 			return nil, fmt.Errorf("the answer says gzip but is none: %w", err)
 		}
 		r = z
+	case "br":
+		r = brotli.NewReader(r)
 	case "deflate":
 		r = flate.NewReader(r)
 	default:
