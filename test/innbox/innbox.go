@@ -314,6 +314,7 @@ func feedFiles(feeds []Feed) (newsfeeds, innfeed string) {
 	newsfeeds = "ME:!*/!local::\n"
 	innfeed = "pid-file: innfeed.pid\nlog-file: innfeed.log\nstatus-file: innfeed.status\n" +
 		"backlog-directory: innfeed\nmax-queue-size: 2000\nstreaming: true\n" +
+		"initial-reconnect-time: 1\nmax-reconnect-time: 3\n" + // default 30 s and more: who starts first must not matter
 		"host-queue-highwater: 5000\n" // default 10: the rest goes to a backlog file that may rest for minutes
 	funnel := false
 	for _, f := range feeds {

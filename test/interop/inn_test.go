@@ -209,6 +209,7 @@ func peerState(t *testing.T, n *nodebox.Node, name string) (accepted, refused ui
 
 // TestINNBothWays: innfeed feeds us, we feed innd, and nothing is echoed.
 func TestINNBothWays(t *testing.T) {
+	litfass(t) // built before INN looks for it: innfeed sleeps after a refusal
 	addr, err := nodebox.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
