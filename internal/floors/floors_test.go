@@ -15,7 +15,7 @@ const module = "github.com/litfass/litfass/"
 var floor = map[string]int{
 	"cmd/litfass": 4,
 
-	"nntpd": 3, "smtpd": 3, "smtpd/courier": 3, "webforum": 3, "discover": 3,
+	"nntpd": 3, "smtpd": 3, "smtpd/courier": 3, "webforum": 3,
 	"feeds": 3, "feeds/peer": 3, "feeds/syndicate": 3, "feeds/batch": 3,
 	"pki/directory": 3, "torrent/web": 3, "torrent/tracker": 3,
 
@@ -24,7 +24,7 @@ var floor = map[string]int{
 	"spool": 1, "pki": 1, "members": 1, "article/content": 1, "internal/nntp": 1,
 
 	"article": 0, "internal/wildmat": 0, "internal/disk": 0, "internal/state": 0,
-	"internal/tlsid": 0, "internal/metric": 0, "internal/spill": 0,
+	"internal/tlsid": 0, "internal/spill": 0,
 
 	"internal/floors": 0, // this test
 }
@@ -36,7 +36,6 @@ var owner = map[string][]string{
 	"go.etcd.io/bbolt":                   {"spool/local", "internal/state"},
 	"github.com/emersion/go-smtp":        {"smtpd", "smtpd/courier"},
 	"github.com/emersion/go-msgauth":     {"smtpd", "smtpd/courier"},
-	"github.com/emersion/go-message":     {"article/content"},
 	"github.com/microcosm-cc/bluemonday": {"article/content"},
 	"github.com/mmcdole/gofeed":          {"feeds/syndicate"},
 	"github.com/BurntSushi/toml":         {"cmd/litfass"},
