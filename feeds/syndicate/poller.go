@@ -380,13 +380,15 @@ func (p *Poller) articles(ctx context.Context, s *Poll, f *Feed) (made int, err 
 		entries = entries[:min(len(entries), p.cfg.First)]
 	}
 	ids := map[string]bool{}
+	m := marks{}
+	defer func() { err = errors.Join(err, p.remember(m)) }()
 	for i := len(entries) - 1; i >= 0; i-- {
 		e := entries[i]
 		if ids[e.ID] { // one id, several entries: the link tells them apart
 			e.ID += "\x00" + e.Link
 		}
 		ids[e.ID] = true
-		ok, err := p.one(ctx, s, f, &e)
+		ok, err := p.one(ctx, s, f, &e, m)
 		if err != nil {
 			return made, err
 		}
@@ -397,6 +399,40 @@ func (p *Poller) articles(ctx context.Context, s *Poll, f *Feed) (made int, err 
 	return made, nil
 }
 
+// marks are what one poll learned of entries. They are written at its end, in one
+// transaction: a crash before that loses nothing, since the spool knows the ids.
+type marks map[string]seen
+
+func (p *Poller) remember(m marks) error {
+	if len(m) == 0 {
+		return nil
+	}
+	err := p.cfg.State.Update(func(tx *state.Tx) error {
+		for key, s := range m {
+			if err := p.seen.PutIn(tx, key, s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note the entries of a feed: %w", err)
+	}
+	return nil
+}
+
+// known returns what is known of an entry.
+func (p *Poller) known(key string, m marks) (seen, bool, error) {
+	if s, ok := m[key]; ok {
+		return s, true, nil
+	}
+	s, err := p.seen.Get(key)
+	if errors.Is(err, state.ErrNotFound) {
+		return s, false, nil
+	}
+	return s, err == nil, err
+}
+
 // An entry that changes more often than this is not followed any further.
 const (
 	maxChanges  = 5
@@ -404,25 +440,21 @@ const (
 )
 
 // one injects an entry if it is new or changed.
-func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry) (bool, error) {
+func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry, m marks) (bool, error) {
 	now := p.cfg.Now()
 	key := entryKey(s.URL, e.ID)
 	feed := feedKey(s.URL)
 	text := p.cfg.Text(e.HTML, "")
 	version := e.version(text)
-	old, err := p.seen.Get(feed + "/" + key)
-	known := err == nil
-	if err != nil && !errors.Is(err, state.ErrNotFound) {
+	old, known, err := p.known(feed+"/"+key, m)
+	if err != nil {
 		return false, err
 	}
-	if !known { // ids that change with every poll: the link and title are what stays
-		alias := feed + "=" + hash32(20, "alias", e.Link, e.Title)
-		if _, err := p.seen.Get(alias); err == nil && e.Link != "" {
-			return false, nil
-		} else if e.Link != "" {
-			if err := p.seen.Put(alias, seen{Changed: now}); err != nil {
-				return false, err
-			}
+	alias := ""
+	if !known && e.Link != "" { // ids that change with every poll: the link and title are what stays
+		alias = feed + "=" + hash32(20, "alias", e.Link, e.Title)
+		if _, dup, err := p.known(alias, m); err != nil || dup {
+			return false, err
 		}
 	}
 	if known && (old.Version == version || old.Times >= maxChanges || now.Sub(old.Changed) < changesWait) {
@@ -437,7 +469,11 @@ func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry) (bool, err
 	if err != nil {
 		return false, err
 	}
-	return made, p.seen.Put(feed+"/"+key, seen{version, now, old.Times + btoi(known)})
+	m[feed+"/"+key] = seen{version, now, old.Times + btoi(known)}
+	if alias != "" {
+		m[alias] = seen{Changed: now}
+	}
+	return made, nil
 }
 
 func btoi(b bool) int {
