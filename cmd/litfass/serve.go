@@ -120,6 +120,7 @@ func (s *server) start(ctx context.Context) error {
 		s.startSearch,  // words for the browser
 		s.startForum,   // threads for the browser
 		s.startHTTP,    // browsers, feeds, metrics
+		s.startExpiry,  // old articles
 		s.startControl, // commands: last, they see a node that is whole
 	} {
 		p, err := begin(ctx)
