@@ -199,12 +199,14 @@ func (x *session) listGroups(text string, passes ...func(*spool.GroupInfo)) erro
 		return x.refuse(err, denied())
 	}
 	x.c.Status(nntp.CodeList, text)
+	var info spool.GroupInfo // not one for each group
 	for _, line := range passes {
 		for g, err := range x.groups(a, w) {
 			if err != nil {
 				return x.broken(err)
 			}
-			line(&g)
+			info = g
+			line(&info)
 		}
 	}
 	x.c.End()

@@ -34,6 +34,7 @@ func groupCommands() []command {
 		{name: "list", args: "[WILDMAT]", short: "list groups", run: cmdGroupList},
 		{name: "set", args: "NAME " + flags, short: "change a group's settings", run: cmdGroupSet,
 			long: "--moderated \"\" makes it unmoderated. --keep 0 is the spool's default."},
+		{name: "load", args: "[--only WILDMAT] FILE...", short: "make groups of lists: active and newsgroups files", run: cmdGroupLoad, long: groupLoadHelp},
 		{name: "rm", args: "NAME", short: "remove a group and its articles", run: cmdGroupRm},
 	}
 }
@@ -136,6 +137,7 @@ func (c *control) groupActs() {
 	act(c, "group/set", c.groupSet)
 	act(c, "group/rm", c.groupRm)
 	act(c, "group/list", c.groupList)
+	c.mux.HandleFunc("POST /v1/group/load", c.groupLoad)
 }
 
 func (c *control) groupAdd(ctx context.Context, in groupJSON) (groupJSON, error) {

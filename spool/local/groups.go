@@ -100,7 +100,7 @@ func (s *Spool) makeGroup(in spool.GroupInfo) *group {
 		delete(s.marks, in.Name)
 		s.live.regone[in.Name] = true
 	}
-	g := &group{s.nextGid, in}
+	g := &group{gid: s.nextGid, info: in}
 	s.nextGid++
 	s.groups[in.Name], s.byGid[g.gid] = g, g
 	s.sorted.Store(nil)
@@ -204,6 +204,7 @@ func (s *Spool) dropGroup(name article.Group) error {
 	}
 	s.mu.Lock()
 	delete(s.groups, name)
+	g.gone = true
 	s.sorted.Store(nil)
 	delete(s.byGid, g.gid)
 	s.marks[name] = g.info.High

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sort"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -202,7 +203,7 @@ func (s *Spool) loadGroups(tx *bolt.Tx) error {
 			return fmt.Errorf("%w: group %q", errBad, k)
 		}
 		d := newDecoder(v[4:])
-		g := &group{binary.BigEndian.Uint32(v), d.info()}
+		g := &group{gid: binary.BigEndian.Uint32(v), info: d.info()}
 		if d.bad || string(g.info.Name) != string(k) {
 			return fmt.Errorf("%w: group %q", errBad, k)
 		}
@@ -281,6 +282,8 @@ func (s *Spool) freeze() error {
 			t.groups = append(t.groups, groupState{gid, g.info})
 		}
 	}
+	// In order: bbolt moves all that lies behind a key that is put in between.
+	slices.SortFunc(t.groups, func(a, b groupState) int { return strings.Compare(string(a.info.Name), string(b.info.Name)) })
 	t.marks = map[article.Group]uint64{}
 	for name := range t.regone {
 		t.marks[name] = s.marks[name] // 0: made again

@@ -675,7 +675,7 @@ func (s *Spool) Groups(ctx context.Context) iter.Seq2[spool.GroupInfo, error] {
 			}
 			n := 0
 			for _, g := range all[min(at, len(all)):min(at+len(batch), len(all))] {
-				if s.groups[g.info.Name] == g {
+				if !g.gone {
 					batch[n] = g.info
 					n++
 				}

@@ -145,6 +145,7 @@ type Spool struct {
 type group struct {
 	gid  uint32
 	info spool.GroupInfo
+	gone bool // removed: only who goes through a list still has it
 }
 
 var _ spool.Store = (*Spool)(nil)
