@@ -105,7 +105,7 @@ type Forum struct {
 	Zone      *time.Location // in which times are shown; nil: local
 	Now       func() time.Time
 	Log       *slog.Logger // nil: silent
-	SetupCode string       // lets a stranger make the first account; "": from loopback only
+	SetupCode string       // capitals and digits; lets a stranger make the first account; "": only who sits at this machine does
 
 	pages   map[string]*template.Template
 	texts   map[string]*texts

@@ -43,6 +43,7 @@ type world struct {
 	book *members.Book
 	h    http.Handler
 	from string // the client's address
+	host string // by which it calls us
 	jar  map[string]string
 }
 
@@ -105,7 +106,7 @@ func newWorld(t testing.TB, change ...func(*Forum)) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close(); cache.Close() })
-	w := &world{t: t, s: spooltest.NewMem(), from: "127.0.0.1:4000", jar: map[string]string{}}
+	w := &world{t: t, s: spooltest.NewMem(), from: "127.0.0.1:4000", host: "localhost:8080", jar: map[string]string{}}
 	x, err := threads.Open(cache, w.s)
 	if err != nil {
 		t.Fatal(err)
@@ -210,7 +211,7 @@ func (w *world) do(r *http.Request) answer {
 
 func (w *world) get(path string, header ...string) answer {
 	w.t.Helper()
-	r := httptest.NewRequest("GET", "http://box.example"+path, nil)
+	r := httptest.NewRequest("GET", "http://"+w.host+path, nil)
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
 	}
@@ -223,7 +224,7 @@ func (w *world) post(path string, fields map[string]string, header ...string) an
 	for k, s := range fields {
 		v.Set(k, s)
 	}
-	r := httptest.NewRequest("POST", "http://box.example"+path, strings.NewReader(v.Encode()))
+	r := httptest.NewRequest("POST", "http://"+w.host+path, strings.NewReader(v.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -646,15 +647,40 @@ func TestMembers(t *testing.T) {
 }
 
 func TestStartFromAfar(t *testing.T) {
-	w := newWorld(t, func(f *Forum) { f.SetupCode = "secret-code" })
-	w.from = "192.0.2.1:999"
-	f := map[string]string{"name": "ann", "password": "long enough"}
-	if r := w.post("/start", f); r.StatusCode != 403 {
-		t.Errorf("without code: %d", r.StatusCode)
-	}
-	f["code"] = "secret-code"
-	if r := w.post("/start", f); r.StatusCode != 200 {
-		t.Errorf("with code: %d", r.StatusCode)
+	for _, c := range []struct {
+		name, from, host, header string
+		proxies                  []netip.Prefix
+		near                     bool
+	}{
+		{"this machine", "127.0.0.1:9", "localhost:8080", "", nil, true},
+		{"this machine, IPv6", "[::1]:9", "[::1]:8080", "", nil, true},
+		{"afar", "192.0.2.1:9", "localhost:8080", "", nil, false},
+		{"by a page that calls its own name ours", "127.0.0.1:9", "evil.example", "", nil, false},
+		{"through a proxy here that we do not know", "127.0.0.1:9", "127.0.0.1:8080", "X-Forwarded-For", nil, false},
+		{"the same, of another make", "127.0.0.1:9", "127.0.0.1:8080", "Forwarded", nil, false},
+		{"through a known proxy here that says nothing", "127.0.0.1:9", "127.0.0.1:8080", "", []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := newWorld(t, func(f *Forum) { f.SetupCode, f.Proxies = "SECRET7", c.proxies })
+			w.from, w.host = c.from, c.host
+			header := []string{}
+			if c.header != "" {
+				header = []string{c.header, "127.0.0.1"}
+			}
+			if r := w.get("/start", header...); strings.Contains(r.body, `name="code"`) == c.near {
+				t.Error("asks for a code:", !c.near)
+			}
+			f := map[string]string{"name": "ann", "password": "long enough"}
+			if !c.near {
+				if r := w.post("/start", f, header...); r.StatusCode != 403 {
+					t.Errorf("without code: %d", r.StatusCode)
+				}
+				f["code"] = " secret7 "
+			}
+			if r := w.post("/start", f, header...); r.StatusCode != 200 {
+				t.Errorf("in the end: %d", r.StatusCode)
+			}
+		})
 	}
 }
 
@@ -941,7 +967,7 @@ func BenchmarkPages(b *testing.B) {
 			size, start := 0, cpuTime()
 			for range b.N {
 				w.f.limits = limiter{}
-				r := httptest.NewRequest("GET", "http://box.example"+path, nil)
+				r := httptest.NewRequest("GET", "http://"+w.host+path, nil)
 				r.RemoteAddr = w.from
 				r.Header.Set("Accept-Encoding", "gzip")
 				rec := httptest.NewRecorder()

@@ -3,10 +3,13 @@ package webforum
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -152,13 +155,13 @@ func (f *Forum) startPage(v *visitor) (*page, error) {
 	} else if !empty {
 		return nil, errPage(http.StatusNotFound, "start.done")
 	}
-	d := startData{Code: !v.addr.IsLoopback()}
+	d := startData{Code: !v.sitsHere()}
 	p := &page{visitor: v, Name: "start", Title: v.tx.T("start.title"), NoIndex: true}
 	if v.r.Method == http.MethodPost {
 		q := v.form()
 		d.Name, d.Email = q.Get("name"), q.Get("email")
 		switch {
-		case d.Code && (f.SetupCode == "" || q.Get("code") != f.SetupCode):
+		case d.Code && !f.setupCode(q.Get("code")):
 			d.Error, p.Status = v.tx.T("start.code.wrong"), http.StatusForbidden
 		case len(q.Get("password")) < 8:
 			d.Error, p.Status = v.tx.T("start.password.short"), http.StatusUnprocessableEntity
@@ -177,6 +180,33 @@ func (f *Forum) startPage(v *visitor) (*page, error) {
 	}
 	p.Data = d
 	return p, nil
+}
+
+// sitsHere says whether the visitor is at this machine itself. A proxy beside the
+// node makes all the world look so: whoever came through one does not, nor who
+// used a name of which this node does not know that it is its own.
+func (v *visitor) sitsHere() bool {
+	at, err := netip.ParseAddrPort(v.r.RemoteAddr)
+	if err != nil || !at.Addr().Unmap().IsLoopback() || contains(v.Proxies, at.Addr().Unmap()) {
+		return false
+	}
+	for _, h := range [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {
+		if v.r.Header.Get(h) != "" {
+			return false
+		}
+	}
+	host := v.r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	a, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// setupCode compares what a stranger gives with the code; case and spaces are free.
+func (f *Forum) setupCode(given string) bool {
+	given = strings.ToUpper(strings.Join(strings.Fields(given), ""))
+	return f.SetupCode != "" && subtle.ConstantTimeCompare([]byte(given), []byte(f.SetupCode)) == 1
 }
 
 func (f *Forum) helpPage(v *visitor) (*page, error) {

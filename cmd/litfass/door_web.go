@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
@@ -37,10 +40,16 @@ func (s *server) startForum(context.Context) (*part, error) {
 		cancel()
 		return nil, errors.Join(err, cache.Close())
 	}
+	code, err := k.newSetupCode(ctx)
+	if err != nil {
+		cancel()
+		k.followers.Stop(index.Name())
+		return nil, errors.Join(err, cache.Close())
+	}
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
 		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, Moderation: forumModeration{k.agent}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
-		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log,
+		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log, SetupCode: code,
 	}
 	h, err := f.Handler()
 	if err != nil {
@@ -48,20 +57,48 @@ func (s *server) startForum(context.Context) (*part, error) {
 		k.followers.Stop(index.Name())
 		return nil, errors.Join(err, cache.Close())
 	}
-	s.forum, s.threads = h, index
-	over := make(chan struct{})
-	go func() {
-		defer close(over)
+	s.forum, s.threads, s.setupCode = h, index, code
+	var over sync.WaitGroup
+	over.Go(func() {
 		if err := f.Run(ctx); err != nil {
 			s.log.Error("forum: live pages stand still", "error", err)
 		}
-	}()
+	})
+	over.Go(func() { s.sweepThreads(ctx, index) })
 	return &part{name: "forum", stop: func(context.Context) error {
 		cancel()
-		<-over
+		over.Wait()
 		k.followers.Stop(index.Name())
 		return errors.Join(index.Flush(), cache.Close())
 	}}, nil
+}
+
+// newSetupCode makes the code with which a stranger may make the first account:
+// 60 random bits, of this start only. "" where there is an account.
+func (k *core) newSetupCode(ctx context.Context) (string, error) {
+	if all, err := k.members.List(ctx); err != nil || len(all) > 0 {
+		return "", err
+	}
+	return rand.Text()[:12], nil
+}
+
+// sweepThreads has the thread index forget, once a day, what the spool no longer has.
+func (s *server) sweepThreads(ctx context.Context, index *threads.Index) {
+	for tick := time.NewTicker(24 * time.Hour); ; {
+		select {
+		case <-ctx.Done():
+			tick.Stop()
+			return
+		case <-tick.C:
+		}
+		begun := s.core.now()
+		gone, err := index.Sweep(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("forum: forget expired articles; trying again tomorrow", "error", err)
+		} else if err == nil {
+			s.log.Info("forum: forgot expired articles", "articles", gone, "took", s.core.now().Sub(begun))
+		}
+	}
 }
 
 // forumPages adds the forum to the mux: every path that no other room has.

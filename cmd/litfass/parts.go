@@ -86,6 +86,10 @@ func (s *server) greet() {
 			}
 		}
 	}
+	if s.setupCode != "" {
+		fmt.Fprintf(&b, "\n  There is no account yet. The first one becomes the administrator: make it at /start in the\n"+
+			"  browser (from another machine it asks for the code %s), or with litfass user add.\n", s.setupCode)
+	}
 	fmt.Fprintf(&b, "\n  litfass --data %s status   shows how it is doing; Ctrl-C or SIGTERM stops it\n\n", s.core.dir.path)
 	fmt.Fprint(s.call.out, b.String())
 }

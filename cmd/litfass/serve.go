@@ -60,15 +60,16 @@ type server struct {
 	log    *slog.Logger
 	notify notifier
 
-	mu      sync.Mutex
-	parts   []*part // started, in order
-	ready   bool
-	metrics []func(w *metricWriter)
-	seen    func(peers []string) // told whose a new connection may be
-	forum   http.Handler         // nil: no browser door
-	threads *threads.Index       // nil: no browser door
-	reloads []func(cfg config) error
-	broken  chan error // a part that stopped working
+	mu        sync.Mutex
+	parts     []*part // started, in order
+	ready     bool
+	metrics   []func(w *metricWriter)
+	seen      func(peers []string) // told whose a new connection may be
+	forum     http.Handler         // nil: no browser door
+	threads   *threads.Index       // nil: no browser door
+	setupCode string               // for the first account from another machine; "": there is one
+	reloads   []func(cfg config) error
+	broken    chan error // a part that stopped working
 
 	whenReady func() // or nil
 }
