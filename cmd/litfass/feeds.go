@@ -33,10 +33,25 @@ func (k *core) poller() (*syndicate.Poller, error) {
 	p, err := syndicate.NewPoller(syndicate.Config{
 		Fetcher: syndicate.Fetcher{Agent: "litfass/" + versionString() + " (+" + k.cfg.HTTP.URL + ")",
 			Guard: syndicate.Guard{Allow: prefixes(k.cfg.Feeds.Allow), Deny: k.ownDoors()}},
+		TempDir: k.dir.path, MaxFile: k.maxEnclosure(),
 		State: k.state, Agent: k.agent, Spool: k.spool, Text: content.TextOfHTML, Sanitize: content.SafeHTML, Now: k.now, Log: k.log,
 	})
 	k.feeds = p
 	return p, err
+}
+
+// maxEnclosure is how large a file may be that a feed names: base64 makes it a third
+// larger, and as an attachment it is part of a post.
+func (k *core) maxEnclosure() int64 {
+	room := int64(k.cfg.NNTP.MaxPost)
+	if room == 0 {
+		room = 1 << 40
+	}
+	room = room / 10 * 7
+	if t := int64(k.cfg.Torrent.MaxSize); t > 0 {
+		room = min(room, t)
+	}
+	return room
 }
 
 // ownDoors are the addresses that no feed leads to.
@@ -96,7 +111,9 @@ func (s *server) feedReader(r *http.Request, g article.Group) error {
 
 func feedCommands() []command {
 	return []command{
-		{name: "add", args: "URL GROUP", short: "poll a feed, or the feed that a web page names, into a group", run: cmdFeedAdd},
+		{name: "add", args: "[--enclosures link|fetch] URL GROUP", short: "poll a feed, or the feed that a web page names, into a group", run: cmdFeedAdd,
+			long: "--enclosures fetch: files that entries name are fetched once, here, and attached; large ones become\ntorrents, so that the mesh loads them once. For a feed that is polled already it changes just that."},
+		{name: "suggest", short: "feeds to begin with, none of them polled yet", run: cmdFeedSuggest},
 		{name: "list", short: "feeds and how they are doing", run: cmdFeedList},
 		{name: "rm", args: "URL", short: "stop polling; the articles stay", run: cmdFeedRm},
 		{name: "pause", args: "URL", short: "stop polling for a while", run: func(c *call) error { return cmdFeedPause(c, true) }},
@@ -113,7 +130,8 @@ type feedJSON struct {
 	URL       string `json:"url"`
 	Group     string `json:"group"`
 	Title     string `json:"title"`
-	State     string `json:"state"` // ok, failing, paused, gone
+	Files     string `json:"enclosures"` // link, fetch
+	State     string `json:"state"`      // ok, failing, paused, gone
 	Articles  int    `json:"articles"`
 	Polled    string `json:"polled,omitempty"`
 	Next      string `json:"next,omitempty"`
@@ -123,7 +141,7 @@ type feedJSON struct {
 }
 
 func showFeed(p syndicate.Poll) feedJSON {
-	f := feedJSON{URL: p.URL, Group: string(p.Group), Title: p.Title, State: "ok", Articles: p.Entries, Every: p.Every.String(), Failures: p.Failures, LastError: p.LastError}
+	f := feedJSON{URL: p.URL, Group: string(p.Group), Title: p.Title, Files: or(p.Files, "link"), State: "ok", Articles: p.Entries, Every: p.Every.String(), Failures: p.Failures, LastError: p.LastError}
 	if !p.Polled.IsZero() {
 		f.Polled = p.Polled.UTC().Format(time.RFC3339)
 	}
@@ -140,11 +158,15 @@ func showFeed(p syndicate.Poll) feedJSON {
 }
 
 func cmdFeedAdd(c *call) error {
+	files := c.fs.String("enclosures", "link", "`link` or fetch: what becomes of the files that entries name")
 	if err := c.parse(2, 2); err != nil {
 		return err
 	}
+	if *files != "link" && *files != syndicate.FetchEnclosures {
+		return usagef("feed add: --enclosures must be link or fetch")
+	}
 	var f feedJSON
-	if err := c.ask("feed/add", feedJSON{URL: c.args[0], Group: c.args[1]}, &f); err != nil {
+	if err := c.ask("feed/add", feedJSON{URL: c.args[0], Group: c.args[1], Files: *files}, &f); err != nil {
 		return err
 	}
 	if c.json {
@@ -271,7 +293,15 @@ func (c *control) feedActs() {
 		if err != nil {
 			return in, err
 		}
-		s, err := p.Add(ctx, in.URL, article.Group(in.Group))
+		how := syndicate.LinkEnclosures
+		if in.Files == syndicate.FetchEnclosures {
+			how = in.Files
+		}
+		s, err := p.Add(ctx, in.URL, article.Group(in.Group), how)
+		if errors.Is(err, syndicate.ErrKnownFeed) && s.Group == article.Group(in.Group) && s.Files != how {
+			s.Files = how
+			err = p.Files(s.URL, how)
+		}
 		return showFeed(s), c.loopbackHint(err)
 	})
 	act(c, "feed/list", func(context.Context, struct{}) ([]feedJSON, error) { return c.feedList() })
@@ -361,7 +391,7 @@ func (c *control) feedOPMLIn(ctx context.Context, in opmlJSON) (opmlJSON, error)
 		if err := c.needGroup(ctx, article.Group(g)); err != nil {
 			return out, err
 		}
-		if _, err := p.Add(ctx, s.URL, article.Group(g)); err != nil && !errors.Is(err, syndicate.ErrKnownFeed) {
+		if _, err := p.Add(ctx, s.URL, article.Group(g), syndicate.LinkEnclosures); err != nil && !errors.Is(err, syndicate.ErrKnownFeed) {
 			out.Skipped = append(out.Skipped, err.Error())
 			continue
 		}

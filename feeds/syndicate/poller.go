@@ -1,12 +1,12 @@
 package syndicate
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/internal/spill"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/spool"
 )
@@ -31,6 +32,7 @@ type Poll struct {
 	Group  article.Group
 	Title  string `json:",omitempty"`
 	Paused bool   `json:",omitempty"`
+	Files  string `json:",omitempty"` // LinkEnclosures or FetchEnclosures
 
 	Validators Validators
 	Next       time.Time     // when to ask
@@ -65,6 +67,8 @@ type Config struct {
 	Text     func(html, charset string) string // HTML as text
 	Sanitize func(html string) string          // HTML made harmless
 	First    int                               // entries taken from a feed's first answer; 0: 30
+	TempDir  string                            // for enclosures that are fetched; "": the system's
+	MaxFile  int64                             // octets of one of them; 0: 40 MiB
 	MaxAge   time.Duration                     // Date of an article is the entry's if it is not older; 0: 60 days
 	Now      func() time.Time
 	Log      *slog.Logger
@@ -92,6 +96,9 @@ func NewPoller(cfg Config) (*Poller, error) {
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = 60 * 24 * time.Hour
 	}
+	if cfg.MaxFile == 0 {
+		cfg.MaxFile = 40 << 20
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -113,12 +120,26 @@ func NewPoller(cfg Config) (*Poller, error) {
 	return p, nil
 }
 
-// ErrKnownFeed is returned by Add for an address that is polled already.
+// ErrKnownFeed is returned by Add for an address that is polled already, with what is
+// known of it.
 var ErrKnownFeed = errors.New("this feed is polled already")
 
-// Add begins to poll a feed into a group. If address is a web page, its feed is
+// Files says what becomes of a feed's enclosures from now on: LinkEnclosures or
+// FetchEnclosures.
+func (p *Poller) Files(address, how string) error {
+	return p.polls.Change(address, func(v *Poll, found bool) error {
+		if !found {
+			return state.ErrNotFound
+		}
+		v.Files = how
+		return nil
+	})
+}
+
+// Add begins to poll a feed into a group, and does with its enclosures what files
+// says. If address is a web page, its feed is
 // found by discovery. It asks once, at once, so that a mistake shows.
-func (p *Poller) Add(ctx context.Context, address string, g article.Group) (Poll, error) {
+func (p *Poller) Add(ctx context.Context, address string, g article.Group, files string) (Poll, error) {
 	u, err := ParseURL(address)
 	if err != nil {
 		return Poll{}, err
@@ -130,16 +151,17 @@ func (p *Poller) Add(ctx context.Context, address string, g article.Group) (Poll
 	if err != nil {
 		return Poll{}, err
 	}
-	s := Poll{URL: address, Group: g, Next: p.cfg.Now(), Every: defaultInterval}
+	s := Poll{URL: address, Group: g, Files: files, Next: p.cfg.Now(), Every: defaultInterval}
 	err = p.polls.Change(address, func(v *Poll, found bool) error {
 		if found {
+			s = *v
 			return fmt.Errorf("%w, into %s", ErrKnownFeed, v.Group)
 		}
 		*v = s
 		return nil
 	})
 	if err != nil {
-		return Poll{}, err
+		return s, err
 	}
 	p.mu.Lock()
 	p.keys[feedKey(address)] = address
@@ -287,7 +309,7 @@ func (p *Poller) Poll(ctx context.Context, address string) (Poll, error) {
 		if !found {
 			return fmt.Errorf("feed %s was removed meanwhile", address)
 		}
-		s.Paused, s.News = v.Paused, latest(s.News, v.News)
+		s.Paused, s.Files, s.News = v.Paused, v.Files, latest(s.News, v.News)
 		*v = s
 		return nil
 	})
@@ -388,7 +410,7 @@ func (p *Poller) articles(ctx context.Context, s *Poll, f *Feed) (made int, err 
 			e.ID += "\x00" + e.Link
 		}
 		ids[e.ID] = true
-		ok, err := p.one(ctx, s, f, &e, m)
+		ok, err := p.one(ctx, s, f, &e, m, s.Files == FetchEnclosures && i < fetchesAPoll)
 		if err != nil {
 			return made, err
 		}
@@ -439,8 +461,8 @@ const (
 	changesWait = time.Hour
 )
 
-// one injects an entry if it is new or changed.
-func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry, m marks) (bool, error) {
+// one injects an entry if it is new or changed, with its files if fetch is set.
+func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry, m marks, fetch bool) (bool, error) {
 	now := p.cfg.Now()
 	key := entryKey(s.URL, e.ID)
 	feed := feedKey(s.URL)
@@ -465,7 +487,7 @@ func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry, m marks) (
 	if known {
 		post.supersedes = messageID(key, old.Version, feed)
 	}
-	made, err := p.inject(ctx, post)
+	made, err := p.inject(ctx, post, fetch)
 	if err != nil {
 		return false, err
 	}
@@ -497,7 +519,7 @@ func (p *Poller) dateOf(e *Entry, changed bool, now time.Time) time.Time {
 
 // inject hands an article in. One that is here already, or that the agent refuses
 // for good, is settled; what is temporary is an error.
-func (p *Poller) inject(ctx context.Context, post *post) (bool, error) {
+func (p *Poller) inject(ctx context.Context, post *post, fetch bool) (bool, error) {
 	state, err := p.cfg.Spool.Lookup(ctx, post.id)
 	if err != nil {
 		return false, err
@@ -505,14 +527,17 @@ func (p *Poller) inject(ctx context.Context, post *post) (bool, error) {
 	if state != spool.Unknown {
 		return false, nil
 	}
-	var body bytes.Buffer
-	d, err := post.draft(nil, &body)
-	if err != nil {
-		return false, err
+	if fetch {
+		for _, b := range p.fetchFiles(ctx, post) {
+			defer b.Close()
+		}
 	}
-	d.Body = bytes.NewReader(body.Bytes())
-	_, err = p.cfg.Agent.Inject(ctx, d, agent.Origin{Door: "feed"})
+	err = p.hand(ctx, post)
 	var r *agent.Refusal
+	if errors.As(err, &r) && r.Reason == agent.TooLarge && len(post.files) > 0 { // nobody here detaches: links, then
+		post.files = nil
+		err = p.hand(ctx, post)
+	}
 	switch {
 	case err == nil:
 		return true, nil
@@ -523,6 +548,21 @@ func (p *Poller) inject(ctx context.Context, post *post) (bool, error) {
 		return false, nil
 	}
 	return false, err
+}
+
+// hand writes the article and hands it to the agent.
+func (p *Poller) hand(ctx context.Context, post *post) error {
+	body := spill.New(p.cfg.TempDir, filesInMemory, 1<<40)
+	defer body.Close()
+	d, err := post.draft(body, body)
+	if err != nil {
+		return err
+	}
+	if _, err := body.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = p.cfg.Agent.Inject(ctx, d, agent.Origin{Door: "feed"})
+	return err
 }
 
 // Name names the cursor: Poller is a spool.Follower.

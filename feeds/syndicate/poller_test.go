@@ -119,7 +119,7 @@ func TestFeedBecomesArticles(t *testing.T) {
 	c.at.Store(1_800_000_000)
 	o, n, ctx := newOrigin(t), newNode(t, c, "a.example"), context.Background()
 	o.put("1", "Erster", "&lt;p&gt;Grüße&lt;script&gt;x&lt;/script&gt;")
-	s, err := n.Add(ctx, o.URL+"/page", "mesh.news")
+	s, err := n.Add(ctx, o.URL+"/page", "mesh.news", LinkEnclosures)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,7 @@ func TestOriginTroubles(t *testing.T) {
 	c.at.Store(1_800_000_000)
 	o, n, ctx := newOrigin(t), newNode(t, c, "a.example"), context.Background()
 	o.put("1", "x", "y")
-	s, err := n.Add(ctx, o.URL+"/feed.xml", "mesh.news")
+	s, err := n.Add(ctx, o.URL+"/feed.xml", "mesh.news", LinkEnclosures)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +218,7 @@ func TestHostileIDs(t *testing.T) {
 	o.mu.Lock()
 	o.items[0] = strings.Replace(o.items[0], "o.example/same", "o.example/other", 1)
 	o.mu.Unlock()
-	s, err := n.Add(ctx, o.URL+"/feed.xml", "mesh.news")
+	s, err := n.Add(ctx, o.URL+"/feed.xml", "mesh.news", LinkEnclosures)
 	if err != nil || len(n.all(t)) != 2 {
 		t.Fatalf("one id for two entries: %v, %d articles", err, len(n.all(t)))
 	}
@@ -270,7 +270,7 @@ func TestOnePollsAllShare(t *testing.T) {
 		}
 	}
 	for _, n := range nodes {
-		if _, err := n.Add(ctx, o.URL+"/feed.xml", "mesh.news"); err != nil {
+		if _, err := n.Add(ctx, o.URL+"/feed.xml", "mesh.news", LinkEnclosures); err != nil {
 			t.Fatal(err)
 		}
 		flood()
