@@ -17,6 +17,7 @@ import (
 	"github.com/blevesearch/bleve/v2/analysis/lang/de"
 	"github.com/blevesearch/bleve/v2/analysis/lang/en"
 	"github.com/blevesearch/bleve/v2/index/scorch"
+	"github.com/blevesearch/bleve/v2/index/scorch/mergeplan"
 	"github.com/blevesearch/bleve/v2/mapping"
 
 	"github.com/litfass/litfass/article"
@@ -33,7 +34,11 @@ type Spool interface {
 
 // batchSize is how many articles are written at once: more is faster and costs
 // memory (about 0.15 MiB each while they are worked on).
-const batchSize = 64
+const batchSize = 128
+
+// linger is how long articles that come alone wait for others, so that not each
+// costs a segment and its sync. A search does not wait: it has them written.
+const linger = 10 * time.Second
 
 // maxText is how much of an article is indexed, in octets.
 const maxText = 64 << 10
@@ -53,13 +58,16 @@ type Index struct {
 	began time.Time // the batch
 	log   spool.Seq // its end when the batch began
 	done  spool.Seq // written
+	fail  error     // of a late write: the next Follow returns it and is told again
+	later *time.Timer
+	shut  bool
 }
 
 // Open opens the index in dir, or makes it; one that cannot be opened is thrown
 // away. fresh says that it is empty and wants the log from the beginning.
 func Open(dir string, s Spool) (x *Index, fresh bool, err error) {
 	path := filepath.Join(dir, "v"+version)
-	b, err := bleve.Open(path)
+	b, err := bleve.OpenUsing(path, storeConfig())
 	if err != nil {
 		if err := os.RemoveAll(dir); err != nil {
 			return nil, false, fmt.Errorf("remove a broken search index: %w", err)
@@ -68,12 +76,50 @@ func Open(dir string, s Spool) (x *Index, fresh bool, err error) {
 			return nil, false, fmt.Errorf("make the search index: %w", err)
 		}
 		fresh = true
-		b, err = bleve.NewUsing(path, indexMapping(), scorch.Name, scorch.Name, nil)
+		b, err = bleve.NewUsing(path, indexMapping(), scorch.Name, scorch.Name, storeConfig())
 		if err != nil {
 			return nil, false, fmt.Errorf("make the search index: %w", err)
 		}
 	}
-	return &Index{spool: s, index: b, batch: b.NewBatch()}, fresh, nil
+	x = &Index{spool: s, index: b, batch: b.NewBatch()}
+	x.later = time.AfterFunc(linger, x.late)
+	x.later.Stop()
+	return x, fresh, nil
+}
+
+// late writes articles that came alone.
+func (x *Index) late() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if !x.shut {
+		x.fail = errors.Join(x.fail, x.flush())
+	}
+}
+
+// Flush writes what waits for more.
+func (x *Index) Flush() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.shut {
+		return nil
+	}
+	err := x.flush()
+	if err != nil {
+		x.fail = err
+	}
+	return err
+}
+
+// storeConfig keeps merging cheap: bleve counts a segment of less than
+// FloorSegmentSize documents (2,000 by default) as one of that size, so that every
+// batch was merged into the largest segment at once. With the size of a batch as
+// floor, each article is merged about once per factor of ten of the index.
+func storeConfig() map[string]any {
+	plan := mergeplan.DefaultMergePlanOptions
+	return map[string]any{"scorchMergePlanOptions": map[string]any{
+		"MaxSegmentsPerTier": plan.MaxSegmentsPerTier, "MaxSegmentSize": plan.MaxSegmentSize, "TierGrowth": plan.TierGrowth,
+		"SegmentsPerMergeTask": plan.SegmentsPerMergeTask, "FloorSegmentSize": batchSize, "ReclaimDeletesWeight": plan.ReclaimDeletesWeight,
+	}}
 }
 
 // The fields of a document. text holds subject and body.
@@ -119,8 +165,8 @@ func (x *Index) Done() spool.Seq {
 	return x.done
 }
 
-// Follow takes an article up. It is written with the next full batch, or as soon
-// as nothing newer is there.
+// Follow takes an article up. It is written with the next full batch, or when it
+// has waited long enough for one; Done tells.
 func (x *Index) Follow(ctx context.Context, e spool.Entry) error {
 	rest, err := x.follow(ctx, e)
 	if rest > 0 {
@@ -146,10 +192,15 @@ const (
 func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if err := x.fail; err != nil {
+		x.fail = nil
+		return 0, err
+	}
 	if e.Seq <= x.last {
 		return 0, nil
 	}
-	if x.batch.Size() == 0 {
+	begins := x.batch.Size() == 0
+	if begins {
 		x.began, x.log = time.Now(), x.spool.Last()
 	}
 	if e.Has&article.HasControl == 0 {
@@ -165,13 +216,18 @@ func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, 
 		}
 	}
 	x.last = e.Seq
-	if x.batch.Size() >= batchSize || x.spool.Last() <= e.Seq {
+	if x.batch.Size() == 0 {
+		x.done = x.last
+	}
+	if x.batch.Size() >= batchSize {
 		if err := x.flush(); err != nil {
 			return 0, err
 		}
 		if x.spool.Last() > x.log { // intake goes on
 			return min(restTimes*time.Since(x.began), maxRest), nil
 		}
+	} else if begins && x.batch.Size() > 0 {
+		x.later.Reset(linger)
 	}
 	return 0, nil
 }
@@ -246,5 +302,10 @@ func (x *Index) Sweep(ctx context.Context, offset, limit int) (next int, err err
 func (x *Index) Close() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	if x.shut {
+		return nil
+	}
+	x.shut = true
+	x.later.Stop()
 	return errors.Join(x.flush(), x.index.Close())
 }

@@ -21,13 +21,13 @@ func words(s string) map[string]bool {
 
 // language names the text field in which s is indexed, judged by its beginning.
 func language(s string) string {
-	if len(s) > 4096 {
-		s = strings.ToValidUTF8(s[:4096], "")
+	if len(s) > 2048 {
+		s = strings.ToValidUTF8(s[:2048], "")
 	}
 	letters, signs := 0, 0
 	for _, r := range s {
 		switch {
-		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul):
+		case r >= 0x1100 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul):
 			signs++
 		case unicode.IsLetter(r):
 			letters++

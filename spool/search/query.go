@@ -177,6 +177,7 @@ func (x *Index) Search(ctx context.Context, q string, from, n int) (ids []articl
 	if from < 0 || n <= 0 || from+n > maxResult {
 		return nil, 0, &QueryError{fmt.Sprintf("only the first %d results can be paged through; ask more narrowly", maxResult)}
 	}
+	_ = x.Flush() // if it fails, a full disk say, the follower is told; what is written can be searched
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req := bleve.NewSearchRequestOptions(bq, n, from, false)
