@@ -235,14 +235,14 @@ func (v *visitor) take(d *writeData) (*page, error) {
 func (v *visitor) send(d *writeData) (*page, error) {
 	shown := d.composed
 	v.author(&d.composed)
-	done, id := v.onces.begin(d.Once, v.now)
+	done, _ := v.onces.begin(d.Once, v.now)
 	if done != nil { // sent twice: wait for the first
 		select {
 		case <-done:
 		case <-v.ctx.Done():
 			return nil, v.ctx.Err()
 		}
-		if id = v.onces.result(d.Once); id != "" {
+		if id := v.onces.result(d.Once); id != "" {
 			v.redirect(messagePath(id))
 			return nil, nil
 		}
