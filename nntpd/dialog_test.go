@@ -53,9 +53,11 @@ func dialogConfig(words []string) nodeConfig {
 			nc.peer = true
 		case "motd":
 			nc.edit = func(c *Config) {
-				c.Motd = []byte("Hello.\n.dot\n")
-				c.Subscriptions = []string{"mesh.test", "mesh.gone", "private.club"}
-				c.DistribPats = []string{"10:local.*:local"}
+				c.Lists.Motd = []byte("Hello.\n.dot\n")
+				c.Lists.Subscriptions = []string{"mesh.test", "mesh.gone", "private.club"}
+				c.Lists.Distributions = []string{"local\tOnly here"}
+				c.Lists.Moderators = []string{"gnu.*:%s@gnu.example"}
+				c.Lists.DistribPats = []string{"10:local.*:local"}
 			}
 		case "small":
 			nc.edit = func(c *Config) { c.MaxArticle, c.MaxPost = 600, 900 }

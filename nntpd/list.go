@@ -19,14 +19,17 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // listKeywords are what LIST knows here: what is not kept is not announced.
 func (x *session) listKeywords() []string {
 	k := []string{"ACTIVE", "ACTIVE.TIMES", "COUNTS", "HEADERS", "NEWSGROUPS", "OVERVIEW.FMT"}
-	if x.srv.cfg.DistribPats != nil {
-		k = append(k, "DISTRIB.PATS")
-	}
-	if x.srv.cfg.Motd != nil {
-		k = append(k, "MOTD")
-	}
-	if x.srv.cfg.Subscriptions != nil {
-		k = append(k, "SUBSCRIPTIONS")
+	l := x.srv.lists.Load()
+	for _, e := range []struct {
+		kept bool
+		name string
+	}{
+		{l.DistribPats != nil, "DISTRIB.PATS"}, {l.Distributions != nil, "DISTRIBUTIONS"}, {l.Moderators != nil, "MODERATORS"},
+		{l.Motd != nil, "MOTD"}, {l.Subscriptions != nil, "SUBSCRIPTIONS"},
+	} {
+		if e.kept {
+			k = append(k, e.name)
+		}
 	}
 	return k
 }
@@ -53,23 +56,20 @@ func (x *session) doList() error {
 	if err := x.mayAtAll(agent.Read); err != nil {
 		return x.refuse(err, denied())
 	}
+	lists := x.srv.lists.Load()
 	switch what {
 	case "OVERVIEW.FMT":
 		x.lines(nntp.CodeList, "order of fields in overviews", overviewFmt)
 	case "HEADERS":
 		return x.listHeaders()
 	case "MOTD":
-		x.listText(x.srv.cfg.Motd, "message of the day")
-	case "DISTRIB.PATS":
-		if x.srv.cfg.DistribPats == nil {
-			x.c.Status(nntp.CodeNotSupported, "no list of distributions is kept here")
-			return nil
-		}
-		x.c.Status(nntp.CodeList, "distribution patterns")
-		for _, l := range x.srv.cfg.DistribPats {
-			x.textLine(l)
-		}
-		x.c.End()
+		x.listText(lists.Motd, "message of the day")
+	case "DISTRIB.PATS": // RFC 3977 §7.6.5
+		x.listLines(lists.DistribPats, "distribution patterns")
+	case "DISTRIBUTIONS":
+		x.listLines(lists.Distributions, "distributions")
+	case "MODERATORS":
+		x.listLines(lists.Moderators, "addresses of moderators")
 	default:
 		x.bad(nntp.CodeSyntax, "unknown keyword of LIST; CAPABILITIES lists what there is")
 	}
@@ -108,6 +108,19 @@ func (x *session) listText(text []byte, what string) {
 	x.c.Status(nntp.CodeList, what)
 	for l := range bytes.Lines(text) {
 		x.textLine(string(bytes.TrimRight(l, "\r\n")))
+	}
+	x.c.End()
+}
+
+// listLines sends lines, or 503 if none are kept.
+func (x *session) listLines(lines []string, what string) {
+	if lines == nil {
+		x.c.Status(nntp.CodeNotSupported, "no "+what+" are kept here")
+		return
+	}
+	x.c.Status(nntp.CodeList, what)
+	for _, l := range lines {
+		x.textLine(l)
 	}
 	x.c.End()
 }
@@ -276,7 +289,8 @@ func (x *session) descriptionLine(g *spool.GroupInfo) {
 // listSubscriptions: RFC 6048 §2.6. Groups that are not here or may not be read
 // are left out.
 func (x *session) listSubscriptions() error {
-	if x.srv.cfg.Subscriptions == nil {
+	names := x.srv.lists.Load().Subscriptions
+	if names == nil {
 		x.c.Status(nntp.CodeNotSupported, "no list of recommended newsgroups is kept here")
 		return nil
 	}
@@ -289,7 +303,7 @@ func (x *session) listSubscriptions() error {
 		return x.refuse(err, denied())
 	}
 	x.c.Status(nntp.CodeList, "recommended newsgroups")
-	for _, name := range x.srv.cfg.Subscriptions {
+	for _, name := range names {
 		if !w.Match(name) || !x.readable(a, article.Group(name)) {
 			continue
 		}

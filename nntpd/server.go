@@ -29,6 +29,19 @@ type Agent interface {
 	Whose(ctx context.Context, o agent.Origin) []string
 }
 
+// Lists are what LIST says beside the groups: RFC 6048, RFC 3977 §7.6.5. What is
+// nil is not kept: 503, and not announced.
+type Lists struct {
+	Motd          []byte   // lines with LF
+	Subscriptions []string // group names
+	Distributions []string // lines name, TAB, description
+	DistribPats   []string // lines weight:pattern:value
+	Moderators    []string // lines pattern:address, with %s for the group
+}
+
+// SetLists changes them while the server runs.
+func (s *Server) SetLists(l Lists) { s.lists.Store(&l) }
+
 // Config of a Server. Spool, Agent and Host are needed; every other field may be
 // left zero and takes the default named there.
 type Config struct {
@@ -46,24 +59,22 @@ type Config struct {
 
 	Trusted []netip.Prefix // clients to whom the `anonymous` setting applies, and who may send passwords in the clear
 
-	MaxArticle    int           // octets of an article from a peer; default 1 MiB
-	MaxPost       int64         // octets of a POST; default 64 MiB
-	PostMemory    int           // octets of a POST kept in memory, more goes to a file; default 1 MiB
-	TempDir       string        // for such files; default: the system's
-	MaxSpilled    int           // such files at one time; default 8
-	MaxConns      int           // connections in all; default 4,096
-	MaxPerAddr    int           // connections of one address that is not trusted; default 64
-	Window        int           // articles of one connection being stored at one time; default 64
-	WindowOctets  int           // and their octets; default 4 MiB
-	ServerOctets  int           // octets of articles being stored, all connections; default 32 MiB
-	IdleTimeout   time.Duration // wait for a command; default 15 min
-	ReadTimeout   time.Duration // wait inside a command or an article; default 2 min
-	WriteTimeout  time.Duration // wait for a client that does not read; default 2 min
-	MaxBadLogins  int           // wrong passwords before the connection is closed; default 3
-	Motd          []byte        // LIST MOTD, lines with LF; nil: none
-	Subscriptions []string      // LIST SUBSCRIPTIONS, group names; nil: none
-	DistribPats   []string      // LIST DISTRIB.PATS, lines weight:pattern:value; nil: none
-	Version       string        // for CAPABILITIES and the greeting; default "litfass"
+	MaxArticle   int           // octets of an article from a peer; default 1 MiB
+	MaxPost      int64         // octets of a POST; default 64 MiB
+	PostMemory   int           // octets of a POST kept in memory, more goes to a file; default 1 MiB
+	TempDir      string        // for such files; default: the system's
+	MaxSpilled   int           // such files at one time; default 8
+	MaxConns     int           // connections in all; default 4,096
+	MaxPerAddr   int           // connections of one address that is not trusted; default 64
+	Window       int           // articles of one connection being stored at one time; default 64
+	WindowOctets int           // and their octets; default 4 MiB
+	ServerOctets int           // octets of articles being stored, all connections; default 32 MiB
+	IdleTimeout  time.Duration // wait for a command; default 15 min
+	ReadTimeout  time.Duration // wait inside a command or an article; default 2 min
+	WriteTimeout time.Duration // wait for a client that does not read; default 2 min
+	MaxBadLogins int           // wrong passwords before the connection is closed; default 3
+	Lists        Lists         // what LIST says beside the groups
+	Version      string        // for CAPABILITIES and the greeting; default "litfass"
 
 	// Signer is the metadata item :signer of HDR: who signed an article and what
 	// that is worth, in words, on one line. nil: there is no such item.
@@ -129,6 +140,8 @@ type Server struct {
 	octets      budget        // of articles being stored
 	spilled     chan struct{} // a token for each POST in a file
 
+	lists atomic.Pointer[Lists]
+
 	mu       sync.Mutex
 	draining bool
 	sessions map[*session]struct{}
@@ -149,6 +162,7 @@ func New(cfg Config) *Server {
 		serving:  make(map[net.Listener]struct{}),
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.SetLists(cfg.Lists)
 	return s
 }
 

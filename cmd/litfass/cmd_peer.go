@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -25,12 +26,13 @@ type peerBook struct {
 	all   []peerSection
 	agent []agent.Peer
 	tell  func([]peerSection) // called after each change, or nil
+	limit limitsSection
 }
 
 const peerBucket = "peers"
 
-func newPeerBook(db *state.DB, file []peerSection) (*peerBook, error) {
-	b := &peerBook{table: state.Table[peerSection]{DB: db, Bucket: peerBucket}, file: file}
+func newPeerBook(db *state.DB, file []peerSection, limit limitsSection) (*peerBook, error) {
+	b := &peerBook{table: state.Table[peerSection]{DB: db, Bucket: peerBucket}, file: file, limit: limit}
 	return b, b.refresh(file)
 }
 
@@ -52,7 +54,7 @@ func (b *peerBook) refresh(file []peerSection) error {
 		if err != nil {
 			return fmt.Errorf("peer %s: take: %w", p.Name, err)
 		}
-		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
+		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, Day: b.limit.day(p), From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
 		if pin, err := tlsid.ParsePin(p.Key); err == nil {
 			ap.Key = pin
 		}
@@ -117,6 +119,7 @@ func (b *peerBook) again() error {
 type peerStatusJSON struct {
 	peerSection
 	File      bool    `json:"in_file"`
+	Today     dayJSON `json:"today"` // what it brought today, and may bring
 	Connected bool    `json:"connected"`
 	Lag       uint64  `json:"lag"`
 	Deferred  int     `json:"deferred"`
@@ -126,6 +129,24 @@ type peerStatusJSON struct {
 	LastError string  `json:"last_error,omitempty"`
 	ErrorAt   string  `json:"error_at,omitempty"`
 	Running   bool    `json:"running"` // a node runs, so the figures mean something
+}
+
+// dayJSON is a day's use of a quota; a limit of 0 is none.
+type dayJSON struct {
+	Articles     int64 `json:"articles"`
+	Octets       int64 `json:"octets"`
+	MostArticles int64 `json:"most_articles"`
+	MostOctets   int64 `json:"most_octets"`
+}
+
+func (d dayJSON) String() string {
+	of := func(have, most string, limited bool) string {
+		if limited {
+			have += "/" + most
+		}
+		return have
+	}
+	return of(fmt.Sprint(d.Articles), fmt.Sprint(d.MostArticles), d.MostArticles > 0) + " art., " + of(human(d.Octets), human(d.MostOctets), d.MostOctets > 0)
 }
 
 func (p peerStatusJSON) sentence() string {
@@ -150,21 +171,23 @@ func (p peerStatusJSON) sentence() string {
 
 // peerChange is peer add and peer set: nil is "as it is".
 type peerChange struct {
-	Name     string
-	Add      bool
-	Path     *string
-	Address  *string
-	Send     *string
-	Take     *string
-	Old      *bool
-	Key      *string
-	User     *string
-	Password *string
-	From     *[]string
+	Name        string
+	Add         bool
+	Path        *string
+	Address     *string
+	Send        *string
+	Take        *string
+	Old         *bool
+	DayArticles *int
+	DaySize     *size
+	Key         *string
+	User        *string
+	Password    *string
+	From        *[]string
 }
 
 func peerCommands() []command {
-	flags := "[--send WILDMAT] [--take WILDMAT] [--path ID] [--old] [--from PREFIX,...] [--key ID] [--user U --password-stdin]"
+	flags := "[--send WILDMAT] [--take WILDMAT] [--path ID] [--old] [--day-articles N] [--day-size SIZE] [--from PREFIX,...] [--key ID] [--user U --password-stdin]"
 	return []command{
 		{name: "add", args: "NAME ADDRESS " + flags, short: "exchange articles with a neighbour", run: cmdPeerAdd},
 		{name: "list", short: "list neighbours and how it stands with them", run: cmdPeerList},
@@ -184,6 +207,18 @@ func (c *call) peerFlags(ch *peerChange) (stdin *bool) {
 		v := s != "false"
 		ch.Old = &v
 		return nil
+	})
+	c.fs.Func("day-articles", "how many articles it may bring a day, `N`; 0: as [limits] says", func(s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 {
+			return errors.New("must be a number")
+		}
+		ch.DayArticles = &n
+		return nil
+	})
+	c.fs.Func("day-size", "how much it may bring a day, `SIZE`; 0: as [limits] says", func(s string) error {
+		ch.DaySize = new(size)
+		return ch.DaySize.UnmarshalText([]byte(s))
 	})
 	c.fs.Func("from", "`PREFIX`es, with commas: articles are taken from there without login or key", func(s string) error {
 		list := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
@@ -275,9 +310,9 @@ func cmdPeerList(c *call) error {
 		if p.File {
 			where = "file"
 		}
-		rows = append(rows, []string{p.Name, p.Address, where, p.Send, p.Take, fmt.Sprint(p.Accepted), fmt.Sprint(p.Refused), p.sentence()})
+		rows = append(rows, []string{p.Name, p.Address, where, p.Send, p.Take, fmt.Sprint(p.Accepted), fmt.Sprint(p.Refused), p.Today.String(), p.sentence()})
 	}
-	c.printTable([]string{"NAME", "ADDRESS", "FROM", "SEND", "TAKE", "TAKEN", "REFUSED", "STATE"}, rows)
+	c.printTable([]string{"NAME", "ADDRESS", "FROM", "SEND", "TAKE", "TAKEN", "REFUSED", "BROUGHT TODAY", "STATE"}, rows)
 	return nil
 }
 
@@ -315,6 +350,12 @@ func (c *control) peerChange(_ context.Context, ch peerChange) (peerSection, err
 	}
 	if ch.Old != nil {
 		p.Old = *ch.Old
+	}
+	if ch.DayArticles != nil {
+		p.DayArticles = *ch.DayArticles
+	}
+	if ch.DaySize != nil {
+		p.DaySize = *ch.DaySize
 	}
 	if ch.From != nil {
 		p.From = *ch.From
@@ -354,6 +395,8 @@ func (k *core) peerStates() []peerStatusJSON {
 	for i, p := range all {
 		s := peerStatusJSON{peerSection: p, File: i < inFile}
 		s.Password = ""
+		used, most := k.peerQuota.Used(p.Name), k.cfg.Limits.day(p)
+		s.Today = dayJSON{used.Articles, used.Octets, most.Articles, most.Octets}
 		if k.peerFigures != nil {
 			k.peerFigures(&s)
 		}

@@ -15,23 +15,25 @@ import (
 
 // statusJSON is how a node is doing.
 type statusJSON struct {
-	Ready     bool             `json:"ready"`
-	Host      string           `json:"host"`
-	Version   string           `json:"version"`
-	PID       int              `json:"pid"`
-	Data      string           `json:"data"`
-	Uptime    float64          `json:"uptime_seconds"`
-	Doors     []doorJSON       `json:"doors"`
-	Groups    int              `json:"groups"`
-	Articles  uint64           `json:"articles"` // places: an article in two groups counts twice
-	Arrived   uint64           `json:"arrived"`  // the newest Seq
-	Followers []followerJSON   `json:"followers"`
-	Peers     []peerStatusJSON `json:"peers"`
-	Waiting   int              `json:"waiting"` // in the waiting room
-	Disk      diskJSON         `json:"disk"`
-	Memory    int64            `json:"memory_octets"`
-	TLSKey    string           `json:"tls_key"` // pin of the key that all doors show
-	Warnings  []string         `json:"warnings"`
+	Ready     bool                         `json:"ready"`
+	Host      string                       `json:"host"`
+	Version   string                       `json:"version"`
+	PID       int                          `json:"pid"`
+	Data      string                       `json:"data"`
+	Uptime    float64                      `json:"uptime_seconds"`
+	Doors     []doorJSON                   `json:"doors"`
+	Groups    int                          `json:"groups"`
+	Articles  uint64                       `json:"articles"` // places: an article in two groups counts twice
+	Arrived   uint64                       `json:"arrived"`  // the newest Seq
+	Followers []followerJSON               `json:"followers"`
+	Peers     []peerStatusJSON             `json:"peers"`
+	Waiting   int                          `json:"waiting"` // in the waiting room
+	Disk      diskJSON                     `json:"disk"`
+	Memory    int64                        `json:"memory_octets"`
+	Limits    string                       `json:"limits"`
+	Outcomes  map[string]map[string]uint64 `json:"outcomes"` // by intake, then by reason, since the start
+	TLSKey    string                       `json:"tls_key"`  // pin of the key that all doors show
+	Warnings  []string                     `json:"warnings"`
 }
 
 type doorJSON struct {
@@ -127,6 +129,10 @@ func (c *call) printStatus(st statusJSON) {
 	}
 	fmt.Fprintf(c.out, "  disk       %s %s, %s free on the disk (%s)\n", human(st.Disk.Used), quota, human(st.Disk.Free), st.Data)
 	fmt.Fprintf(c.out, "  memory     %s\n", human(st.Memory))
+	fmt.Fprintf(c.out, "  limits     %s\n", st.Limits)
+	if r := refusals(st.Outcomes); r != "" {
+		fmt.Fprintf(c.out, "  refused    %s (docs/agent.md says what these mean)\n", r)
+	}
 	fmt.Fprintf(c.out, "  TLS key    %s\n", st.TLSKey)
 	for _, f := range st.Followers {
 		fmt.Fprintf(c.out, "  follower   %-16s %s\n", f.Name, behind(f.Lag))
@@ -153,7 +159,7 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 	st := statusJSON{
 		Host: k.host, Version: versionString(), PID: os.Getpid(), Data: k.dir.path, Uptime: k.now().Sub(k.begin).Seconds(),
 		Arrived: uint64(k.spool.Last()), Disk: k.diskState(), Memory: resident(),
-		TLSKey: k.tls.Pin(), Doors: []doorJSON{}, Followers: []followerJSON{}, Peers: []peerStatusJSON{}, Warnings: []string{},
+		TLSKey: k.tls.Pin(), Limits: k.cfg.Limits.show(), Outcomes: k.outcomes(), Doors: []doorJSON{}, Followers: []followerJSON{}, Peers: []peerStatusJSON{}, Warnings: []string{},
 	}
 	s.mu.Lock()
 	st.Ready = s.ready

@@ -30,18 +30,25 @@ type config struct {
 	Tracker trackerSection `toml:"tracker" doc:"the BitTorrent tracker and its kin in the mesh"`
 	PKI     pkiSection     `toml:"pki" doc:"signatures and rights"`
 	Spool   spoolSection   `toml:"spool" doc:"where articles lie and how long"`
+	Limits  limitsSection  `toml:"limits" doc:"of posters and peers; who is over one is told to try later"`
 	Peer    []peerSection  `toml:"peer" doc:"a neighbour; may stand here or be added while running (the file wins)"`
 
 	file string // where it was read from, or ""
 }
 
 type nntpSection struct {
-	Listen     []string   `toml:"listen" doc:"addresses for readers and peers"`
-	Anonymous  string     `toml:"anonymous" doc:"none | read | post: what a client may do without logging in" oneof:"none read post"`
-	Trusted    []string   `toml:"trusted" doc:"clients to whom anonymous applies; others must log in" kind:"prefix"`
-	MaxArticle size       `toml:"max_article" doc:"as stored and relayed"`
-	MaxPost    size       `toml:"max_post" doc:"a POST before its attachments are detached; smtp and web alike"`
-	TLS        tlsSection `toml:"tls" doc:"the certificate of every door"`
+	Listen        []string `toml:"listen" doc:"addresses for readers and peers"`
+	Anonymous     string   `toml:"anonymous" doc:"none | read | post: what a client may do without logging in" oneof:"none read post"`
+	Trusted       []string `toml:"trusted" doc:"clients to whom anonymous applies; others must log in" kind:"prefix"`
+	MaxArticle    size     `toml:"max_article" doc:"as stored and relayed"`
+	MaxPost       size     `toml:"max_post" doc:"a POST before its attachments are detached; smtp and web alike"`
+	Motd          string   `toml:"motd" doc:"what LIST MOTD says, or file:PATH; empty: there is none"`
+	Subscriptions []string `toml:"subscriptions" doc:"groups that newsreaders propose to newcomers, in this order"`
+	Distributions []string `toml:"distributions" doc:"what LIST DISTRIBUTIONS says: \"local only this box\""`
+	DistribPats   []string `toml:"distrib_pats" doc:"what LIST DISTRIB.PATS says: \"10:local.*:local\""`
+	Moderators    []string `toml:"moderators" doc:"what LIST MODERATORS says: \"gnu.*:%s@gnu.example\"; here posts wait for moderators without it"`
+
+	TLS tlsSection `toml:"tls" doc:"the certificate of every door"`
 }
 
 type tlsSection struct {
@@ -110,16 +117,18 @@ type spoolSection struct {
 }
 
 type peerSection struct {
-	Name     string   `toml:"name" json:"name" doc:"what we call it"`
-	Path     string   `toml:"path" json:"path,omitempty" doc:"its path identity; default: name. Articles with it in Path are not offered"`
-	Address  string   `toml:"address" json:"address,omitempty" doc:"host:port, nntps://host:port for implicit TLS; empty: we never connect"`
-	Send     string   `toml:"send" json:"send,omitempty" doc:"wildmat of groups it is offered"`
-	Take     string   `toml:"take" json:"take,omitempty" doc:"wildmat of groups taken from it"`
-	Old      bool     `toml:"old" json:"old,omitempty" doc:"take what is older than spool.cutoff too: archives between friends"`
-	Key      string   `toml:"key" json:"key,omitempty" doc:"spki:sha256:B64 of its TLS key, or its identity"`
-	User     string   `toml:"user" json:"user,omitempty" doc:"the login we use there"`
-	Password string   `toml:"password" json:"password,omitempty" doc:"its password, or file:PATH"`
-	From     []string `toml:"from" json:"from,omitempty" doc:"articles are taken from these addresses without login or key" kind:"prefix"`
+	Name        string   `toml:"name" json:"name" doc:"what we call it"`
+	Path        string   `toml:"path" json:"path,omitempty" doc:"its path identity; default: name. Articles with it in Path are not offered"`
+	Address     string   `toml:"address" json:"address,omitempty" doc:"host:port, nntps://host:port for implicit TLS; empty: we never connect"`
+	Send        string   `toml:"send" json:"send,omitempty" doc:"wildmat of groups it is offered"`
+	Take        string   `toml:"take" json:"take,omitempty" doc:"wildmat of groups taken from it"`
+	Old         bool     `toml:"old" json:"old,omitempty" doc:"take what is older than spool.cutoff too: archives between friends"`
+	Key         string   `toml:"key" json:"key,omitempty" doc:"spki:sha256:B64 of its TLS key, or its identity"`
+	User        string   `toml:"user" json:"user,omitempty" doc:"the login we use there"`
+	Password    string   `toml:"password" json:"password,omitempty" doc:"its password, or file:PATH"`
+	DayArticles int      `toml:"day_articles" json:"day_articles,omitempty" doc:"what it may bring a day; 0: as [limits] says"`
+	DaySize     size     `toml:"day_size" json:"day_size,omitempty" doc:"the octets of it"`
+	From        []string `toml:"from" json:"from,omitempty" doc:"articles are taken from these addresses without login or key" kind:"prefix"`
 }
 
 // defaults is the built-in configuration: loopback only, guests may post.
@@ -137,6 +146,7 @@ func defaults() config {
 		},
 		Torrent: torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30, MaxSize: 64 << 30, MaxAuto: 1 << 30},
 		Tracker: trackerSection{LivesyncLayout: "v4", LivesyncTTL: 1},
+		Limits:  limitDefaults(),
 		PKI:     pkiSection{Require: "none", Prefix: "mesh"},
 		Spool:   spoolSection{Quota: 10 << 30, KeepMin: duration(24 * hour), Cutoff: duration(90 * 24 * hour)},
 	}
@@ -221,6 +231,9 @@ func (c *config) decode(text string) error {
 	if rest, ok := strings.CutPrefix(c.SMTP.Password, "file:"); ok {
 		c.SMTP.Password = "file:" + c.abs(rest)
 	}
+	if rest, ok := strings.CutPrefix(c.NNTP.Motd, "file:"); ok {
+		c.NNTP.Motd = "file:" + c.abs(rest)
+	}
 	c.Data, c.SMTP.DKIM = c.abs(c.Data), c.abs(c.SMTP.DKIM)
 	c.NNTP.TLS.Cert, c.NNTP.TLS.Key = c.abs(c.NNTP.TLS.Cert), c.abs(c.NNTP.TLS.Key)
 	return nil
@@ -287,6 +300,8 @@ func (c *config) check() error {
 			}
 		}
 	}
+	c.Limits.check(say)
+	c.NNTP.checkLists(say)
 	if (c.NNTP.TLS.Cert == "") != (c.NNTP.TLS.Key == "") {
 		say("nntp.tls", "cert and key belong together: set both or none")
 	}

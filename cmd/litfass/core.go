@@ -37,9 +37,13 @@ type core struct {
 	members *members.Book
 	peers   *peerBook
 	agent   *agent.Agent
-	keys    *pki.Keyring
-	tls     *tlsid.Identity
-	shut    []func() error // closes what was opened, last first
+
+	banned    agent.Banned
+	peerQuota *agent.PeerQuota
+
+	keys *pki.Keyring
+	tls  *tlsid.Identity
+	shut []func() error // closes what was opened, last first
 
 	// Set by a running node only.
 	followers   *agent.Followers

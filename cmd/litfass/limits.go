@@ -1,13 +1,136 @@
 package main
 
-import "github.com/litfass/litfass/agent"
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
 
-// filters are the limits that hold by default: how fast one account or address
-// posts, how much in a day, and what a peer may bring if `peer` says so.
-func (k *core) filters() []agent.Filter {
-	return []agent.Filter{
-		&agent.PostRate{Now: k.now},
-		&agent.DayQuota{Members: k.members, Now: k.now},
-		&agent.PeerQuota{Peers: k.peers, Now: k.now},
+	"github.com/litfass/litfass/agent"
+)
+
+type limitsSection struct {
+	PostRate      int      `toml:"post_rate" doc:"posts an hour of one account or address; this and the next three hold for programs on this machine by login only; 0: no limit"`
+	PostBurst     int      `toml:"post_burst" doc:"posts at once before that rate begins; 0: no limit"`
+	DayArticles   int      `toml:"day_articles" doc:"posts of one account or address a day; 0: no limit"`
+	DaySize       size     `toml:"day_size" doc:"their octets"`
+	PeerArticles  int      `toml:"peer_articles" doc:"articles that one peer may bring a day, over it: try later; 0: no limit"`
+	PeerSize      size     `toml:"peer_size" doc:"their octets"`
+	PostGroups    int      `toml:"post_groups" doc:"groups that a post may name; 0: no limit"`
+	Followup      int      `toml:"followup" doc:"groups of Followup-To; a post to more needs Followup-To; 0: no limit"`
+	Groups        int      `toml:"groups" doc:"groups that an article of a peer may name; 0: no limit of its own"`
+	BannedWords   []string `toml:"banned_words" doc:"articles with one of these in Subject or text are refused for good"`
+	BannedPosters []string `toml:"banned_posters" doc:"and those with one of these in From"`
+}
+
+func limitDefaults() limitsSection {
+	return limitsSection{PostRate: 120, PostBurst: 60, DayArticles: 500, DaySize: 256 << 20, PostGroups: 20, Groups: 50}
+}
+
+func (l limitsSection) check(say func(key, format string, args ...any)) {
+	for key, n := range map[string]int{
+		"post_rate": l.PostRate, "post_burst": l.PostBurst, "day_articles": l.DayArticles, "peer_articles": l.PeerArticles,
+		"post_groups": l.PostGroups, "followup": l.Followup, "groups": l.Groups,
+	} {
+		if n < 0 || n > math.MaxInt32 {
+			say("limits."+key, "must be a number from 0 to %d; 0 is no limit", math.MaxInt32)
+		}
 	}
+	for _, w := range append(slices.Clone(l.BannedWords), l.BannedPosters...) {
+		if len(w) < 3 {
+			say("limits", "%q: a banned word has at least 3 letters, or it would hit by accident", w)
+		}
+	}
+}
+
+// orAll turns 0, no limit, into a number that is never reached.
+func orAll(n int) int { return cmp.Or(n, math.MaxInt32) }
+
+// filters are the limits of the configuration. What is refused for good comes
+// first: quotas count only what passed.
+func (k *core) filters() []agent.Filter {
+	l := k.cfg.Limits
+	k.banned.Set(l.BannedWords, l.BannedPosters)
+	k.peerQuota = &agent.PeerQuota{Peers: k.peers, Now: k.now}
+	return []agent.Filter{
+		&k.banned,
+		agent.Crossposts{Most: l.Groups},
+		&agent.PostRate{PerHour: orAll(l.PostRate), Burst: orAll(l.PostBurst), Now: k.now},
+		&agent.DayQuota{Most: agent.Usage{Articles: int64(orAll(l.DayArticles)), Octets: cmp.Or(int64(l.DaySize), math.MaxInt64)}, Members: k.members, Now: k.now},
+		k.peerQuota,
+	}
+}
+
+// reloadLimits is what SIGHUP does: the lists of words and posters change at once.
+func (k *core) reloadLimits(cfg config) error {
+	k.banned.Set(cfg.Limits.BannedWords, cfg.Limits.BannedPosters)
+	return nil
+}
+
+// day is what a peer may bring a day: its own limits, else those of [limits].
+func (l limitsSection) day(p peerSection) agent.Usage {
+	return agent.Usage{Articles: int64(cmp.Or(p.DayArticles, l.PeerArticles)), Octets: int64(cmp.Or(p.DaySize, l.PeerSize))}
+}
+
+// outcomes counts what became of articles: by intake ("relay"), then by reason
+// ("ok", "too-old").
+func (k *core) outcomes() map[string]map[string]uint64 {
+	out := map[string]map[string]uint64{}
+	for c, n := range k.agent.Stats() {
+		if out[c.Intake] == nil {
+			out[c.Intake] = map[string]uint64{}
+		}
+		out[c.Intake][c.Code] += n
+	}
+	return out
+}
+
+// refusals says what was refused, the most frequent reasons first; duplicates,
+// and what others were sending, are no refusals to look into.
+func refusals(outcomes map[string]map[string]uint64) string {
+	sum := map[string]uint64{}
+	for intake, codes := range outcomes {
+		for code, n := range codes {
+			if intake != "want" && code != "ok" && code != "duplicate" && code != "reserved" {
+				sum[code] += n
+			}
+		}
+	}
+	var codes []string
+	for c := range sum {
+		codes = append(codes, c)
+	}
+	slices.SortFunc(codes, func(a, b string) int {
+		return cmp.Or(cmp.Compare(sum[b], sum[a]), strings.Compare(a, b))
+	})
+	var out []string
+	for i, c := range codes {
+		if i == 6 {
+			out = append(out, "...")
+			break
+		}
+		out = append(out, fmt.Sprintf("%d %s", sum[c], c))
+	}
+	return strings.Join(out, ", ")
+}
+
+// show says the limits in one line.
+func (l limitsSection) show() string {
+	var out []string
+	add := func(on bool, format string, args ...any) {
+		if on {
+			out = append(out, fmt.Sprintf(format, args...))
+		}
+	}
+	add(l.PostRate > 0, "%d posts an hour", l.PostRate)
+	add(l.DayArticles > 0, "%d a day", l.DayArticles)
+	add(l.DaySize > 0, "%s a day", human(int64(l.DaySize)))
+	add(l.PeerArticles > 0, "%d a day of a peer", l.PeerArticles)
+	add(l.PeerSize > 0, "%s a day of a peer", human(int64(l.PeerSize)))
+	add(len(l.BannedWords)+len(l.BannedPosters) > 0, "%d words and %d posters banned", len(l.BannedWords), len(l.BannedPosters))
+	if len(out) == 0 {
+		return "none"
+	}
+	return strings.Join(out, ", ")
 }

@@ -59,7 +59,7 @@ func (k *core) openAgent(context.Context) error {
 	k.state = db
 	k.shut = append(k.shut, db.Close)
 	k.members = &members.Book{DB: db, Now: k.now}
-	if k.peers, err = newPeerBook(db, k.cfg.Peer); err != nil {
+	if k.peers, err = newPeerBook(db, k.cfg.Peer, k.cfg.Limits); err != nil {
 		return err
 	}
 	k.agent = &agent.Agent{
@@ -73,6 +73,7 @@ func (c config) policy() agent.Policy {
 	return agent.Policy{
 		Anonymous: map[string]string{"nntp": c.NNTP.Anonymous, "smtp": c.SMTP.Anonymous, "web": c.HTTP.Anonymous},
 		Cutoff:    time.Duration(c.Spool.Cutoff), MaxPost: int64(c.NNTP.MaxPost), Require: c.PKI.Require,
+		MaxGroups: orAll(c.Limits.PostGroups), MaxFollow: c.Limits.Followup,
 	}
 }
 

@@ -90,6 +90,9 @@ func (s *size) UnmarshalText(b []byte) error {
 	return nil
 }
 
+// MarshalText writes what UnmarshalText reads.
+func (s size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 func (s size) String() string {
 	for _, u := range []struct {
 		name string
