@@ -157,6 +157,19 @@ func (kr *Keyring) Reseal(account, old, password string) error {
 	return kr.write(f)
 }
 
+// SealedUnder says whether the account's identity opens with password, or there is
+// none to open. It costs one Argon2id (16 MiB).
+func (kr *Keyring) SealedUnder(account, password string) bool {
+	kr.mu.RLock()
+	defer kr.mu.RUnlock()
+	f, ok := kr.hosted[account]
+	if !ok {
+		return true
+	}
+	_, err := kr.unseal(f, password)
+	return err == nil
+}
+
 // Forget removes an account's key file. The identity lives on: who holds the
 // recovery words can use it elsewhere.
 func (kr *Keyring) Forget(account string) error {

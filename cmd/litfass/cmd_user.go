@@ -28,9 +28,19 @@ func userCommands() []command {
 	return []command{
 		{name: "add", args: "NAME [--email A] [--admin] [--feeds PEER] --password-stdin", short: "make an account", run: cmdUserAdd},
 		{name: "list", short: "list accounts", run: cmdUserList},
-		{name: "passwd", args: "NAME --password-stdin", short: "set a password", run: cmdUserPasswd},
+		{name: "passwd", args: "NAME --password-stdin|--old-stdin", short: "set a password", run: cmdUserPasswd,
+			long: "With --old-stdin standard input holds two lines, the password so far and the new one: the\naccount's identity, which is sealed under its password, goes along. With --password-stdin it\nholds the new one only, and the identity stays under the old one."},
 		{name: "rm", args: "NAME", short: "remove an account", run: cmdUserRm},
 	}
+}
+
+// passwdJSON changes a password; Behind says that the account's identity did not
+// go along.
+type passwdJSON struct {
+	Name     string `json:"name"`
+	Old      string `json:"old,omitempty"`      // to the node only
+	Password string `json:"password,omitempty"` // to the node only
+	Behind   bool   `json:"identity_under_old_password"`
 }
 
 // password reads one line from standard input.
@@ -38,7 +48,11 @@ func (c *call) password(asked bool) (string, error) {
 	if !asked {
 		return "", usagef("%s: the password comes on standard input: add --password-stdin", c.path)
 	}
-	line, err := bufio.NewReader(io.LimitReader(c.in, 4096)).ReadString('\n')
+	in, ok := c.in.(*bufio.Reader) // a command that reads more than one line
+	if !ok {
+		in = bufio.NewReader(io.LimitReader(c.in, 4096))
+	}
+	line, err := in.ReadString('\n')
 	if err != nil && err != io.EOF {
 		return "", fmt.Errorf("read the password: %w", err)
 	}
@@ -77,18 +91,37 @@ func cmdUserAdd(c *call) error {
 }
 
 func cmdUserPasswd(c *call) error {
-	stdin := c.fs.Bool("password-stdin", false, "read the password from standard input, one line")
+	stdin := c.fs.Bool("password-stdin", false, "read the new password from standard input, one line")
+	both := c.fs.Bool("old-stdin", false, "read the old password and the new one from standard input, two lines")
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
-	pw, err := c.password(*stdin)
-	if err != nil {
+	in := passwdJSON{Name: c.args[0]}
+	c.in = bufio.NewReaderSize(io.LimitReader(c.in, 8192), 8192) // password reads a line of it
+	var err error
+	if *both {
+		if in.Old, err = c.password(true); err != nil {
+			return err
+		}
+	}
+	if in.Password, err = c.password(*stdin || *both); err != nil {
 		return err
 	}
-	if err := c.ask("user/passwd", userJSON{Name: c.args[0], Password: pw}, nil); err != nil {
+	var done passwdJSON
+	if err := c.ask("user/passwd", in, &done); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "password of %s set\n", c.args[0])
+	if c.json {
+		return c.printJSON(done)
+	}
+	fmt.Fprintf(c.out, "password of %s set\n", in.Name)
+	if done.Behind {
+		fmt.Fprintf(c.out, "Its identity is still sealed under the old password, which this node does not know:\n"+
+			"%[1]s can log in, read and post, but not rotate keys, vouch or revoke, and the right of\n"+
+			"this node to post for %[1]s is not renewed at login. To cure that, one of\n"+
+			"  litfass user passwd %[1]s --old-stdin      with the old password and the new one\n"+
+			"  litfass key recover --account %[1]s        with the 24 recovery words\n", in.Name)
+	}
 	return nil
 }
 
@@ -132,9 +165,7 @@ func cmdUserList(c *call) error {
 func (c *control) userActs() {
 	book := c.core.members
 	act(c, "user/add", c.userAdd)
-	act(c, "user/passwd", func(ctx context.Context, u userJSON) (struct{}, error) {
-		return struct{}{}, noUser(u.Name, book.Passwd(ctx, u.Name, u.Password))
-	})
+	act(c, "user/passwd", c.userPasswd)
 	act(c, "user/rm", func(ctx context.Context, u userJSON) (struct{}, error) {
 		if err := noUser(u.Name, book.Remove(ctx, u.Name)); err != nil {
 			return struct{}{}, err
@@ -165,6 +196,26 @@ func (c *control) userAdd(ctx context.Context, u userJSON) (userJSON, error) {
 	}
 	u.Password = ""
 	return u, err
+}
+
+// userPasswd sets a password. With the old one the identity goes along, first: a
+// wrong one changes nothing, and if the rest fails it goes back.
+func (c *control) userPasswd(ctx context.Context, u passwdJSON) (passwdJSON, error) {
+	if _, err := c.core.members.Get(ctx, u.Name); err != nil {
+		return passwdJSON{}, noUser(u.Name, err)
+	}
+	if u.Old != "" {
+		if err := c.core.keys.Reseal(u.Name, u.Old, u.Password); err != nil {
+			return passwdJSON{}, fmt.Errorf("nothing is changed: the identity of %s is not sealed under that old password: %w", u.Name, err)
+		}
+	}
+	if err := c.core.members.Passwd(ctx, u.Name, u.Password); err != nil {
+		if u.Old != "" {
+			err = errors.Join(err, c.core.keys.Reseal(u.Name, u.Password, u.Old))
+		}
+		return passwdJSON{}, noUser(u.Name, err)
+	}
+	return passwdJSON{Name: u.Name, Behind: u.Old == "" && !c.core.keys.SealedUnder(u.Name, u.Password)}, nil
 }
 
 func noUser(name string, err error) error {
