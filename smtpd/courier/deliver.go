@@ -286,7 +286,7 @@ func loopback(host string) bool {
 }
 
 func (c *Courier) connect(ctx context.Context, addr string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 30 * time.Second}
+	d := net.Dialer{Timeout: 30 * time.Second, Resolver: c.cfg.Resolver}
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("reach the mail server: %w", err)

@@ -1,0 +1,92 @@
+package smtpd
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/emersion/go-msgauth/dkim"
+	"github.com/litfass/litfass/test/dnsbox"
+)
+
+// TestWhoVouches: an address that has confirmed once is believed where DKIM or SPF
+// speaks for its domain, is asked again where not, and waits where DNS fails.
+func TestWhoVouches(t *testing.T) {
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := "v=DKIM1; k=ed25519; p=" + base64.StdEncoding.EncodeToString(public)
+	resolver := dnsbox.Serve(t, dnsbox.Zone{
+		TXT: map[string][]string{
+			"s._domainkey.signed.example": {key}, "s._domainkey.sub.strict.example": {key}, "s._domainkey.other.example": {key},
+			"_dmarc.strict.example": {"v=DMARC1; p=reject; adkim=s; aspf=s"}, "_dmarc.signed.example": {"v=DMARC1; p=none"},
+			"spf.example": {"v=spf1 ip4:127.0.0.1 -all"}, "nospf.example": {"v=spf1 ip4:192.0.2.1 -all"},
+			"sub.spf.example": {"v=spf1 ip4:127.0.0.1 -all"}, "strict.example": {"v=spf1 -all"},
+		},
+		Fail: map[string]bool{"_dmarc.broken.example": true, "broken.example": true, "slow.example": true},
+	})
+	sign := func(mail, domain string) string {
+		var out bytes.Buffer
+		err := dkim.Sign(&out, strings.NewReader(strings.ReplaceAll(mail, "\n", "\r\n")), &dkim.SignOptions{Domain: domain, Selector: "s", Signer: private, HeaderKeys: []string{"From", "Subject"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.ReplaceAll(out.String(), "\r\n", "\n")
+	}
+	for _, c := range []struct {
+		name, from, envelope, signer string
+		front                        bool
+		spoil                        bool
+		want                         string // posted, asked, later
+	}{
+		{name: "DKIM of the domain", from: "a@signed.example", envelope: "x@bulk.example", signer: "signed.example", want: "posted"},
+		{name: "DKIM, in front", from: "a@signed.example", envelope: "x@bulk.example", signer: "signed.example", front: true, want: "posted"},
+		{name: "DKIM spoilt", from: "a@signed.example", envelope: "x@bulk.example", signer: "signed.example", spoil: true, want: "asked"},
+		{name: "DKIM of another", from: "a@signed.example", envelope: "x@bulk.example", signer: "other.example", want: "asked"},
+		{name: "DKIM of a subdomain, strict", from: "a@strict.example", envelope: "a@strict.example", signer: "sub.strict.example", want: "asked"},
+		{name: "SPF", from: "a@spf.example", envelope: "a@spf.example", want: "posted"},
+		{name: "SPF, relaxed", from: "a@spf.example", envelope: "a@sub.spf.example", want: "posted"},
+		{name: "SPF, of the host in front", from: "a@spf.example", envelope: "a@spf.example", front: true, want: "asked"},
+		{name: "SPF fails", from: "a@nospf.example", envelope: "a@nospf.example", want: "asked"},
+		{name: "SPF of another", from: "a@nospf.example", envelope: "a@spf.example", want: "asked"},
+		{name: "nothing", from: "a@plain.example", envelope: "a@plain.example", want: "asked"},
+		{name: "DNS fails", from: "a@broken.example", envelope: "a@broken.example", want: "later"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			o := open(t, func(cfg *Config) {
+				cfg.Trusted, cfg.Resolver = nil, resolver
+				if c.front {
+					cfg.Front = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+				}
+			})
+			if err := o.held.done(heldMail{From: c.from, Token: "x"}); err != nil { // has confirmed before
+				t.Fatal(err)
+			}
+			mail := strings.Replace(dated(plainMail), "Alice <alice@a.example>", c.from, 1)
+			if c.signer != "" {
+				mail = sign(mail, c.signer)
+			}
+			if c.spoil {
+				mail = strings.Replace(mail, "\nText\n", "\nOther text\n", 1)
+			}
+			err := o.send(c.envelope, []string{"mesh.talk@box.example"}, mail)
+			got := "?"
+			switch posted, asked := len(o.articles(t)), len(o.sent.mails); {
+			case err == nil && posted == 1:
+				got = "posted"
+			case err == nil && asked == 1:
+				got = "asked"
+			case codeOf(err) == 451:
+				got = "later"
+			}
+			if got != c.want {
+				t.Errorf("%s (%v), want %s", got, err, c.want)
+			}
+		})
+	}
+}
