@@ -282,7 +282,7 @@ func (b *bench) idle(context.Context) error {
 	if err := fill(n.addr(), newCorpus("rest", b.groups.groups).batch(0, 20000)); err != nil {
 		return err
 	}
-	time.Sleep(12 * time.Second) // at rest
+	settle(n.Pid(), 3*time.Minute) // the full-text index comes after
 	_, hot, hotAnon := memory(n.Pid())
 	if err := n.Stop(); err != nil {
 		return err
@@ -291,7 +291,7 @@ func (b *bench) idle(context.Context) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(2 * time.Second)
+	settle(n.Pid(), time.Minute)
 	_, rss, anon := memory(n.Pid())
 	b.add(row{
 		what: "idle node, 20,000 articles, RSS (anonymous) MiB", ours: fmt.Sprintf("%d (%d); after intake %d (%d)", rss>>10, anon>>10, hot>>10, hotAnon>>10),
@@ -299,6 +299,20 @@ func (b *bench) idle(context.Context) error {
 	})
 	b.add(row{what: "start with 20,000 articles, ms", ours: fmt.Sprint(took.Milliseconds())})
 	return nil
+}
+
+// settle waits until a process has been at rest for 6 s: memory is given back
+// after 4. It gives up after limit.
+func settle(pid int, limit time.Duration) {
+	quiet, last := 0, cpu(pid)
+	for end := time.Now().Add(limit); quiet < 6 && time.Now().Before(end); {
+		time.Sleep(time.Second)
+		now := cpu(pid)
+		if quiet++; now-last > 30*time.Millisecond {
+			quiet = 0
+		}
+		last = now
+	}
 }
 
 // pair starts two nodes, the first feeds the second.
