@@ -14,7 +14,7 @@ import (
 func mailCommands() []command {
 	return []command{
 		{name: "list", args: "[GROUP]", short: "who gets a group, or any, by mail", run: cmdMailList},
-		{name: "add", args: "[--digest] GROUP ADDRESS", short: "send a group to an address, which is not asked", run: cmdMailAdd},
+		{name: "add", args: "[--digest | --replies] GROUP ADDRESS", short: "send a group to an address, which is not asked", run: cmdMailAdd},
 		{name: "rm", args: "GROUP ADDRESS", short: "send it no longer", run: cmdMailRm},
 		{name: "queue", short: "what waits to be sent, and why", run: cmdMailQueue},
 	}
@@ -24,7 +24,7 @@ func mailCommands() []command {
 type subscriberJSON struct {
 	Group   string `json:"group"`
 	Address string `json:"address"`
-	Mode    string `json:"mode"`  // all, digest
+	Mode    string `json:"mode"`  // all, digest, replies
 	State   string `json:"state"` // ok, bouncing, paused
 	Bounces int    `json:"bounces"`
 	Since   string `json:"since"`
@@ -67,12 +67,19 @@ func cmdMailList(c *call) error {
 
 func cmdMailAdd(c *call) error {
 	digest := c.fs.Bool("digest", false, "one mail a day instead of one an article")
+	replies := c.fs.Bool("replies", false, "only answers to what was written under ADDRESS")
 	if err := c.parse(2, 2); err != nil {
 		return err
+	}
+	if *digest && *replies {
+		return usagef("mail add: --digest or --replies, not both")
 	}
 	s := subscriberJSON{Group: c.args[0], Address: c.args[1], Mode: string(courier.All)}
 	if *digest {
 		s.Mode = string(courier.Digest)
+	}
+	if *replies {
+		s.Mode = string(courier.Replies)
 	}
 	if err := c.ask("mail/add", s, &s); err != nil {
 		return err

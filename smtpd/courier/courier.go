@@ -16,6 +16,7 @@ import (
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/spool"
 )
@@ -115,11 +116,15 @@ func (c *Courier) Name() string { return "courier" }
 // Imported articles and control messages reach nobody; without a smarthost nothing
 // is queued. Repeating it writes the
 // same rows.
-func (c *Courier) Follow(_ context.Context, e spool.Entry) error {
+func (c *Courier) Follow(ctx context.Context, e spool.Entry) error {
 	if c.cfg.Smarthost == "" || e.Via.How == spool.Imported || e.Has&article.HasControl != 0 {
 		return nil
 	}
 	seen := map[string]bool{}
+	answered, err := c.answered(ctx, e)
+	if err != nil {
+		return err
+	}
 	for _, p := range e.Places {
 		_, subs, err := c.subs.List(string(p.Group) + "\x00")
 		if err != nil {
@@ -127,7 +132,8 @@ func (c *Courier) Follow(_ context.Context, e spool.Entry) error {
 		}
 		var to []string
 		for _, s := range subs {
-			if s.Mode == All && !s.Paused && !seen[s.Address] {
+			wanted := s.Mode == All || s.Mode == Replies && s.Address == answered
+			if wanted && !s.Paused && !seen[s.Address] {
 				seen[s.Address] = true
 				to = append(to, s.Address)
 			}
@@ -137,6 +143,27 @@ func (c *Courier) Follow(_ context.Context, e spool.Entry) error {
 		}
 	}
 	return nil
+}
+
+// answered is the address of who wrote what an article answers, or "": not here, or
+// his own.
+func (c *Courier) answered(ctx context.Context, e spool.Entry) (string, error) {
+	refs := article.ParseReferences(e.References)
+	if len(refs) == 0 {
+		return "", nil
+	}
+	parent, err := c.cfg.Spool.ByID(ctx, refs[len(refs)-1])
+	if errors.Is(err, spool.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("look up what article %d answers: %w", e.Seq, err)
+	}
+	_, who := content.Author(parent.From)
+	if _, own := content.Author(e.From); strings.EqualFold(who, own) {
+		return "", nil
+	}
+	return strings.ToLower(who), nil
 }
 
 // Send queues a mail of the node's own to one person: null envelope sender, since

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -342,6 +343,66 @@ func TestModerationByMail(t *testing.T) {
 	if err != nil || g.Count != 1 {
 		t.Errorf("%d articles, %v", g.Count, err)
 	}
+}
+
+func TestReplies(t *testing.T) {
+	h := newSmarthost(t)
+	d := newDesk(t, h.addr, nil)
+	ctx := context.Background()
+	for _, a := range []string{"alice@nodmarc.invalid", "bob@x.example"} {
+		if err := d.Add(ctx, "mesh.talk", a, Replies); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.run(t)
+	first := d.post(t, "mesh.talk", "question")
+	d.follow(t, first)
+	for i, from := range []string{"carl@x.example", "Alice@nodmarc.invalid"} { // an answer, and her own afterword
+		r, err := d.agent.Inject(ctx, &article.Draft{Header: [][2]string{{"From", from}, {"Newsgroups", "mesh.talk"}, {"Subject", "Re: question"},
+			{"Message-ID", fmt.Sprintf("<answer%d@a.example>", i)}, {"References", string(first.ID)}}, Body: strings.NewReader("x\r\n")}, agent.Origin{Door: "feed"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.follow(t, r.Entry)
+	}
+	if got := h.next(t); got.to != "alice@nodmarc.invalid" || !strings.Contains(string(got.data), "<answer0@a.example>") {
+		t.Errorf("%s got\n%s", got.to, got.data)
+	}
+	d.stop()
+	if n := d.Counts().Queued; n != 0 || len(h.got) != 0 {
+		t.Errorf("%d rows wait, %d more mails came", n, len(h.got))
+	}
+}
+
+// BenchmarkQueue10000 queues one article for 10,000 subscribers: one operation is
+// one subscriber.
+func BenchmarkQueue10000(b *testing.B) {
+	d := newDesk(b, "127.0.0.1:1", nil)
+	err := d.subs.DB.Update(func(tx *state.Tx) error {
+		for i := range 10_000 {
+			s := Subscription{Group: "mesh.talk", Address: fmt.Sprintf("subscriber.%d@provider%d.example", i, i%50), Mode: All, Token: fmt.Sprintf("%026d", i)}
+			if err := d.subs.PutIn(tx, subKey(s.Group, s.Address), s); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := d.post(b, "mesh.talk", "x")
+	var before, after runtime.MemStats
+	rounds := 0
+	runtime.ReadMemStats(&before)
+	for b.Loop() {
+		rounds++
+		if err := d.Follow(context.Background(), e); err != nil {
+			b.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	b.ReportMetric(b.Elapsed().Seconds()*1e9/float64(rounds)/10_000, "ns/subscriber")
+	b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(rounds)/(1<<20), "MiB-in-all")
 }
 
 func TestDigest(t *testing.T) {

@@ -18,8 +18,9 @@ type Mode string
 
 // The modes.
 const (
-	All    Mode = "all"
-	Digest Mode = "digest" // one mail a day
+	All     Mode = "all"
+	Digest  Mode = "digest"  // one mail a day
+	Replies Mode = "replies" // what answers articles that were written under this address
 )
 
 // Subscription is one address's wish for one group.
