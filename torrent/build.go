@@ -1,6 +1,7 @@
 package torrent
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"crypto/sha256"
 	"fmt"
@@ -130,7 +131,7 @@ func ParseMetainfo(b []byte, lim Limits) (*Metainfo, error) {
 	if max := lim.orDefault().Info + 1<<20; len(b) > max {
 		return nil, badInfo("file of %d octets, the limit is %d", len(b), max)
 	}
-	d, _, err := parseBencode(b)
+	d, _, err := parseBencode(bytes.TrimRight(b, "\r\n")) // editors and mailers leave a line's end behind
 	if err != nil {
 		return nil, badInfo("%v", err)
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	bt "github.com/anacrolix/torrent"
+	pp "github.com/anacrolix/torrent/peer_protocol"
 	"github.com/anacrolix/torrent/types/infohash"
 	"golang.org/x/time/rate"
 )
@@ -38,7 +39,8 @@ type EngineConfig struct {
 	Metadata time.Duration // how long a reader waits for metadata; default 10 s
 	Log      *slog.Logger
 
-	demandEncryption bool // tests: outgoing connections are encrypted or fail
+	handshake        time.Duration // a stranger has that long for it; default 4 s
+	demandEncryption bool          // tests: outgoing connections are encrypted or fail
 }
 
 func (c EngineConfig) orDefault() EngineConfig {
@@ -51,6 +53,7 @@ func (c EngineConfig) orDefault() EngineConfig {
 	set(&c.Stall, 30*time.Second)
 	set(&c.Patience, 60*time.Second)
 	set(&c.Metadata, 10*time.Second)
+	set(&c.handshake, 4*time.Second)
 	if c.Active == 0 {
 		c.Active = 500
 	}
@@ -137,6 +140,7 @@ func (e *Engine) clientConfig() *bt.ClientConfig {
 	c.DialRateLimiter = rate.NewLimiter(50, 50)
 	c.HeaderObfuscationPolicy = bt.HeaderObfuscationPolicy{Preferred: e.cfg.demandEncryption, RequirePreferred: e.cfg.demandEncryption}
 	c.DropDuplicatePeerIds = true
+	c.HandshakesTimeout = e.cfg.handshake
 	c.MaxUnverifiedBytes = 16 << 20
 	c.DefaultStorage = &pieceStore{e.store}
 	c.Slogger = e.cfg.Log
@@ -153,6 +157,7 @@ func (e *Engine) clientConfig() *bt.ClientConfig {
 	}
 	c.Callbacks.CompletedHandshake = func(_ *bt.PeerConn, ih infohash.T) { e.wake(Infohash(ih)) }
 	c.Callbacks.ReceiveEncryptedHandshakeSkeys = e.secretKeys
+	c.Callbacks.ReadMessage = e.quarantine
 	return c
 }
 
@@ -211,6 +216,23 @@ func (e *Engine) wake(h Infohash) {
 		return
 	}
 	e.enter(h, bt.AddTorrentOpts{InfoHash: infohash.T(h), InfoBytes: in.Raw, DisableInitialPieceCheck: true}, nil)
+}
+
+// quarantine keeps messages about blocks from the engine until the metadata was
+// checked here. The engine takes metadata from a peer at once, and v1.62.0 ends the
+// process when a block of a hybrid torrent with an empty file arrives. It is called
+// with the engine's lock held: nothing but the index may be asked.
+func (e *Engine) quarantine(pc *bt.PeerConn, m *pp.Message) {
+	if m.Keepalive {
+		return
+	}
+	switch m.Type {
+	case pp.Choke, pp.Unchoke, pp.Interested, pp.NotInterested, pp.Have, pp.Bitfield, pp.HaveAll, pp.HaveNone, pp.Extended:
+		return
+	}
+	if !e.store.accepted(Infohash(pc.Torrent().InfoHash())) {
+		*m = pp.Message{Keepalive: true}
+	}
 }
 
 func (e *Engine) touch(h Infohash) bool {
@@ -353,7 +375,7 @@ func (e *Engine) Status(h Infohash) (Status, error) {
 	if a.job != nil {
 		st.Fetching = true
 	}
-	if a.t.Info() != nil && !r.Complete() {
+	if r.State == Partial && a.t.Info() != nil {
 		st.Have = a.t.BytesCompleted()
 	}
 	return st, nil

@@ -273,7 +273,7 @@ func (j *job) discover(ctx context.Context) {
 				defer func() { found <- struct{}{} }()
 				actx, cancel := context.WithTimeout(ctx, 15*time.Second)
 				defer cancel()
-				if peers, err := j.e.announce(actx, u, j.h, max(r.Length-j.t.BytesCompleted(), 1)); err == nil {
+				if peers, err := j.e.announce(actx, u, j.h, j.left(r)); err == nil {
 					j.addPeers(peers)
 				}
 			}()
@@ -294,6 +294,15 @@ func (j *job) discover(ctx context.Context) {
 		case <-time.After(every):
 		}
 	}
+}
+
+// left is what a tracker is told to be missing.
+func (j *job) left(r Record) int64 {
+	have := int64(0)
+	if j.e.store.accepted(j.h) { // before, the engine must not be asked: see quarantine
+		have = j.t.BytesCompleted()
+	}
+	return max(r.Length-have, 1)
 }
 
 // origins returns the nodes that the magnet's web seeds are on: those of the

@@ -296,7 +296,7 @@ func TestSilentPeers(t *testing.T) {
 	seed := newStore(t, nil)
 	data := content(100000)
 	in, sum := add(t, seed, "a.bin", data, Owner{})
-	from := newEngine(t, seed, func(c *EngineConfig) { c.Conns = 20 })
+	from := newEngine(t, seed, func(c *EngineConfig) { c.Conns, c.handshake = 20, 200*time.Millisecond })
 	for range 300 {
 		c, err := net.Dial("tcp", from.Addr().String())
 		if err != nil {

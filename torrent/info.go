@@ -71,8 +71,9 @@ type Info struct {
 	Files       []File
 }
 
-// ParseInfo reads and checks an info dictionary of version 1 or hybrid (BEP 3,
-// BEP 52). Its errors wrap ErrMetadata.
+// ParseInfo reads and checks an info dictionary of version 1 (BEP 3). Hybrids
+// (BEP 52) are refused: the engine does not survive all of them. Its errors wrap
+// ErrMetadata.
 func ParseInfo(raw []byte, lim Limits) (*Info, error) {
 	lim = lim.orDefault()
 	if len(raw) > lim.Info {
@@ -84,6 +85,9 @@ func ParseInfo(raw []byte, lim Limits) (*Info, error) {
 	}
 	if d.kind != 'd' {
 		return nil, badInfo("is no dictionary")
+	}
+	if v, ok := d.get("meta version", 'i'); ok && v.num != 1 {
+		return nil, badInfo("version %d: hybrids and version 2 are not taken", v.num) // engine v1.62.0 panics on a hybrid with an empty file
 	}
 	in := &Info{Hash: sha1.Sum(raw), Raw: raw, Name: d.text("name")}
 	if err := in.readFiles(d, lim); err != nil {

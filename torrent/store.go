@@ -470,6 +470,15 @@ func (s *Store) hashes() []Infohash {
 	return out
 }
 
+// accepted says whether the metadata of a torrent was checked and taken. It holds
+// no lock but that of the index, and asks nobody.
+func (s *Store) accepted(h Infohash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.index[h]
+	return ok && r.State > Known
+}
+
 // progress notes that a piece came, in memory: it is written with the next change.
 func (s *Store) progress(h Infohash) {
 	now := s.now()
