@@ -338,6 +338,9 @@ func (x *session) send(code int) error {
 	}
 	x.srv.Counts.Served.Add(1)
 	x.arrive(n)
+	if code != nntp.CodeHead {
+		x.note(e.Places)
+	}
 	x.found(code, n, e.ID)
 	wire, head := a.Wire(), a.HeadLen()
 	if code == nntp.CodeBody {

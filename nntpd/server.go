@@ -49,6 +49,7 @@ type Config struct {
 	Spool    spool.Reader
 	Agent    Agent
 	Accounts Accounts // nil: nobody can log in
+	Marks    Marks    // nil: nothing is marked as read
 
 	// Seen is told whose a new connection may be: a peer that shows itself can
 	// be fed at once. It must not wait. nil: nobody asks.

@@ -28,6 +28,7 @@ type session struct {
 	compressed bool   // COMPRESS was said
 	user       string // of AUTHINFO USER, until PASS
 	badLogins  int
+	fetched    fetched       // not marked as read yet
 	group      article.Group // "": none selected
 	cur        uint64        // number of the current article; 0: none
 	quit       bool          // close after this command
@@ -75,6 +76,7 @@ func (x *session) end(linger bool) {
 	} else {
 		_ = x.c.Close()
 	}
+	x.writeMarks()
 	if x.o.Conn != nil {
 		x.srv.cfg.Agent.ReleaseAll(x.o)
 	}

@@ -431,3 +431,31 @@ func TestNewNewsWays(t *testing.T) {
 		}
 	}
 }
+
+// talkStep sends commands one by one and reads an answer, with its block, to each.
+func talkStep(t *testing.T, n *node, commands ...string) {
+	t.Helper()
+	c := n.dial(t)
+	r := bufio.NewReader(c)
+	line := func() string {
+		l, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	line()
+	for _, cmd := range commands {
+		if _, err := io.WriteString(c, cmd+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		switch l := line(); l[:3] {
+		case "220", "221", "222":
+			for l != ".\r\n" {
+				l = line()
+			}
+		case "430", "423", "480", "481", "482", "500", "501":
+			t.Fatalf("%s: %s", cmd, l)
+		}
+	}
+}

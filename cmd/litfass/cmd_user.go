@@ -30,6 +30,8 @@ func userCommands() []command {
 		{name: "list", short: "list accounts", run: cmdUserList},
 		{name: "passwd", args: "NAME --password-stdin|--old-stdin", short: "set a password", run: cmdUserPasswd,
 			long: "With --old-stdin standard input holds two lines, the password so far and the new one: the\naccount's identity, which is sealed under its password, goes along. With --password-stdin it\nholds the new one only, and the identity stays under the old one."},
+		{name: "set", args: "NAME [--read WILDMAT] [--post WILDMAT] [--moderate WILDMAT] [--mark-read] [--day-articles N] [--day-size SIZE]", short: "what an account may do", run: cmdUserSet},
+		{name: "newsrc", args: "NAME --export | --import FILE", short: "what an account has read and subscribed, as a .newsrc", run: cmdUserNewsrc},
 		{name: "rm", args: "NAME", short: "remove an account", run: cmdUserRm},
 	}
 }
@@ -166,6 +168,8 @@ func (c *control) userActs() {
 	book := c.core.members
 	act(c, "user/add", c.userAdd)
 	act(c, "user/passwd", c.userPasswd)
+	act(c, "user/set", c.userSet)
+	c.mux.HandleFunc("POST /v1/user/newsrc", c.newsrc)
 	act(c, "user/rm", func(ctx context.Context, u userJSON) (struct{}, error) {
 		if err := noUser(u.Name, book.Remove(ctx, u.Name)); err != nil {
 			return struct{}{}, err
