@@ -108,8 +108,14 @@ func (b *bench) kills(ctx context.Context) error {
 		}
 		had := len(acks.since(0))
 		l := newCorpus(fmt.Sprintf("kill%d", r), b.groups.groups).batch(0, 8000)
-		time.AfterFunc(time.Duration(50+rand.IntN(400))*time.Millisecond, func() { _ = n.Signal(syscall.SIGKILL) })
-		if _, err := feed(n.addr(), l, feeding{conns: 2, window: 64, accepted: acks.add}); err != nil {
+		var begun sync.Once // only once it flows: a start of the feed is no intake
+		accepted := func(id article.ID) {
+			acks.add(id)
+			begun.Do(func() {
+				time.AfterFunc(time.Duration(20+rand.IntN(400))*time.Millisecond, func() { _ = n.Signal(syscall.SIGKILL) })
+			})
+		}
+		if _, err := feed(n.addr(), l, feeding{conns: 2, window: 64, accepted: accepted}); err != nil {
 			return err
 		}
 		n.Kill()

@@ -125,6 +125,7 @@ type peerStatusJSON struct {
 	Deferred  int     `json:"deferred"`
 	Accepted  uint64  `json:"accepted"`
 	Refused   uint64  `json:"refused"`
+	Pulled    uint64  `json:"pulled"`
 	Rate      float64 `json:"rate"`
 	LastError string  `json:"last_error,omitempty"`
 	ErrorAt   string  `json:"error_at,omitempty"`
@@ -160,6 +161,9 @@ func (p peerStatusJSON) sentence() string {
 	if p.Deferred > 0 {
 		s += fmt.Sprintf(", %d deferred", p.Deferred)
 	}
+	if p.Pull {
+		s += fmt.Sprintf(", %d pulled", p.Pulled)
+	}
 	switch {
 	case p.Connected:
 		s += fmt.Sprintf(", connected, %.0f a second", p.Rate)
@@ -178,6 +182,7 @@ type peerChange struct {
 	Send        *string
 	Take        *string
 	Old         *bool
+	Pull        *bool
 	DayArticles *int
 	DaySize     *size
 	Key         *string
@@ -187,7 +192,7 @@ type peerChange struct {
 }
 
 func peerCommands() []command {
-	flags := "[--send WILDMAT] [--take WILDMAT] [--path ID] [--old] [--day-articles N] [--day-size SIZE] [--from PREFIX,...] [--key ID] [--user U --password-stdin]"
+	flags := "[--send WILDMAT] [--take WILDMAT] [--path ID] [--old] [--pull] [--day-articles N] [--day-size SIZE] [--from PREFIX,...] [--key ID] [--user U --password-stdin]"
 	return []command{
 		{name: "add", args: "NAME ADDRESS " + flags, short: "exchange articles with a neighbour", run: cmdPeerAdd},
 		{name: "list", short: "list neighbours and how it stands with them", run: cmdPeerList},
@@ -219,6 +224,11 @@ func (c *call) peerFlags(ch *peerChange) (stdin *bool) {
 	c.fs.Func("day-size", "how much it may bring a day, `SIZE`; 0: as [limits] says", func(s string) error {
 		ch.DaySize = new(size)
 		return ch.DaySize.UnmarshalText([]byte(s))
+	})
+	c.fs.BoolFunc("pull", "also ask it for news every minute, as a newsreader does: for a server that gives no feed", func(s string) error {
+		v := s != "false"
+		ch.Pull = &v
+		return nil
 	})
 	c.fs.Func("from", "`PREFIX`es, with commas: articles are taken from there without login or key", func(s string) error {
 		list := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' })
@@ -254,7 +264,9 @@ func (c *call) sendPeer(ch peerChange, stdin bool) error {
 		return c.printJSON(done)
 	}
 	fmt.Fprintf(c.out, "peer %s: we offer it %s, and take %s from it\n", done.Name, done.Send, done.Take)
-	if done.Key == "" && len(done.From) == 0 {
+	if done.Pull {
+		fmt.Fprintf(c.out, "It is asked for news every minute\n")
+	} else if done.Key == "" && len(done.From) == 0 {
 		fmt.Fprintf(c.out, "It cannot bring articles here until it is known by one of: its key (--key), a login here\n"+
 			"(litfass user add NAME --feeds %s --password-stdin), its address (--from PREFIX).\n", done.Name)
 	}
@@ -356,6 +368,9 @@ func (c *control) peerChange(_ context.Context, ch peerChange) (peerSection, err
 	}
 	if ch.DaySize != nil {
 		p.DaySize = *ch.DaySize
+	}
+	if ch.Pull != nil {
+		p.Pull = *ch.Pull
 	}
 	if ch.From != nil {
 		p.From = *ch.From

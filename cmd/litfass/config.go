@@ -122,6 +122,7 @@ type peerSection struct {
 	Address     string   `toml:"address" json:"address,omitempty" doc:"host:port, nntps://host:port for implicit TLS; empty: we never connect"`
 	Send        string   `toml:"send" json:"send,omitempty" doc:"wildmat of groups it is offered"`
 	Take        string   `toml:"take" json:"take,omitempty" doc:"wildmat of groups taken from it"`
+	Pull        bool     `toml:"pull" json:"pull,omitempty" doc:"also ask it for news every minute, as a newsreader does: for a server that gives no feed"`
 	Old         bool     `toml:"old" json:"old,omitempty" doc:"take what is older than spool.cutoff too: archives between friends"`
 	Key         string   `toml:"key" json:"key,omitempty" doc:"spki:sha256:B64 of its TLS key, or its identity"`
 	User        string   `toml:"user" json:"user,omitempty" doc:"the login we use there"`
@@ -340,6 +341,9 @@ func (p peerSection) check() error {
 		if _, err := tlsid.ParsePin(p.Key); err != nil {
 			return fmt.Errorf("key: %w; \"litfass status\" there shows it", err)
 		}
+	}
+	if p.Pull && p.Address == "" {
+		return errors.New("pull: needs an address to connect to")
 	}
 	for _, s := range p.From {
 		if _, err := parsePrefix(s); err != nil {

@@ -197,6 +197,9 @@ func (s *server) startPeers(context.Context) (*part, error) {
 	}}, nil
 }
 
+// pullEvery is how often a peer with pull is asked for news.
+const pullEvery = time.Minute
+
 // feedPeers turns the sections into what feeds/peer wants.
 func (s *server) feedPeers(all []peerSection) []peer.Peer {
 	var out []peer.Peer
@@ -208,6 +211,9 @@ func (s *server) feedPeers(all []peerSection) []peer.Peer {
 		fp := peer.Peer{Name: p.Name, Path: p.Path, Address: p.Address, Send: p.Send, Take: p.Take, User: p.User, Password: pw}
 		if len(p.Key) > 5 && p.Key[:5] == "spki:" {
 			fp.Key = p.Key
+		}
+		if p.Pull {
+			fp.Pull = pullEvery
 		}
 		out = append(out, fp)
 	}
@@ -221,6 +227,7 @@ func fillFigures(p *peerStatusJSON, stats []peer.Stats) {
 		}
 		p.Running, p.Connected, p.Lag, p.Deferred = true, st.Conns > 0, st.Lag, st.Deferred
 		p.Accepted, p.Refused, p.Rate, p.LastError = st.Accepted, st.Refused, st.Rate, st.LastError
+		p.Pulled = st.Pulled
 		if !st.ErrorAt.IsZero() {
 			p.ErrorAt = st.ErrorAt.UTC().Format(time.RFC3339)
 		}
