@@ -159,6 +159,21 @@ func TestMailPrograms(t *testing.T) {
 		run(t, home, "From: m@b.example\nTo: "+to+"\nSubject: by msmtp\n\n.dot first\n", msmtp, "--host="+host, "--port="+port, "--from=m@b.example", to)
 		check(t, "Subject: by msmtp\n", "\n.dot first\n")
 	})
+	t.Run("msmtp with STARTTLS and login", func(t *testing.T) {
+		msmtp, openssl := need(t, "msmtp", "msmtp"), need(t, "openssl", "openssl")
+		run(t, home, "", openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "3", "-subj", "/CN=node.test.example", "-addext", "subjectAltName=DNS:localhost")
+		door := freeAddr(t)
+		own := mailNode(t, fmt.Sprintf("[nntp.tls]\ncert = %q\nkey = %q\n[smtp]\nlisten = []\nsubmission = [%q]\ntrusted = []\n[http]\nlisten = []\n",
+			filepath.Join(home, "cert.pem"), filepath.Join(home, "key.pem"), door))
+		addUser(t, own.Dir, "eve", "a long password")
+		_, p, _ := net.SplitHostPort(door)
+		run(t, home, "From: eve@b.example\nTo: "+to+"\nSubject: under TLS\n\nx\n", msmtp, "--host=localhost", "--port="+p, "--tls=on", "--tls-starttls=on",
+			"--tls-trust-file="+filepath.Join(home, "cert.pem"), "--auth=plain", "--user=eve", "--passwordeval=echo a long password", "--from=eve@b.example", to)
+		out, err := own.Run("export", "--group", "test.a")
+		if err != nil || !strings.Contains(out, "Subject: under TLS\n") || !strings.Contains(out, `posting-account="eve"`) {
+			t.Errorf("%v:\n%s", err, out)
+		}
+	})
 	t.Run("mutt", func(t *testing.T) {
 		mutt := need(t, "mutt", "mutt")
 		file := filepath.Join(home, "picture.png")
