@@ -25,16 +25,17 @@ const (
 
 // Buckets of pki.db. Numbers in keys are big-endian.
 const (
-	bLog    = "log"    // N -> arrival, text: all statements that were taken, in order of arrival
-	bDigest = "digest" // digest -> N
-	bBy     = "by"     // identity, 'e', N: its key events; identity, 'a', slot, N: its arrows
-	bKey    = "key"    // key, N: statements that name it
-	bHeld   = "held"   // identity, digest -> arrival, text: not vouched for yet
-	bState  = "state"  // identity -> what Evaluate said and which arrows count; derived
-	bAnchor = "anchor" // JSON of the operator's anchors
-	bLink   = "link"   // digest of an article -> digest of the one before it by the same key
-	bQ      = "q"      // key -> next number not yet reserved
-	bRight  = "right"  // digest of an article -> groups, judged after it was filed
+	bLog     = "log"     // N -> arrival, text: all statements that were taken, in order of arrival
+	bDigest  = "digest"  // digest -> N
+	bBy      = "by"      // identity, 'e', N: its key events; identity, 'a', slot, N: its arrows
+	bKey     = "key"     // key, N: statements that name it
+	bHeld    = "held"    // identity, digest -> arrival, text: not vouched for yet
+	bState   = "state"   // identity -> what Evaluate said and which arrows count; derived
+	bAnchor  = "anchor"  // JSON of the operator's anchors
+	bLink    = "link"    // digest of an article -> digest of the one before it by the same key
+	bQ       = "q"       // key -> next number not yet reserved
+	bFetched = "fetched" // address of a neighbour's directory -> place in its log
+	bRight   = "right"   // digest of an article -> groups, judged after it was filed
 )
 
 // Anchor is an identity that the operator trusts for a purpose (§6.1).

@@ -71,6 +71,34 @@ func (l *Ledger) Since(n uint64, max int) (out []*Statement, next uint64, err er
 // bMeta holds "last": the newest place given out in bLog.
 const bMeta = "meta"
 
+// Last is the place of the newest statement, 0 if there was none yet.
+func (l *Ledger) Last() (n uint64, err error) {
+	err = l.db.View(func(tx *state.Tx) error {
+		if raw := tx.Get(bMeta, "last"); len(raw) == 8 {
+			n = readNum(raw)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// FetchedTo is the place in the log of the directory at url up to which its
+// statements were asked for; 0: never.
+func (l *Ledger) FetchedTo(url string) (n uint64, err error) {
+	err = l.db.View(func(tx *state.Tx) error {
+		if raw := tx.Get(bFetched, url); len(raw) == 8 {
+			n = readNum(raw)
+		}
+		return nil
+	})
+	return n, err
+}
+
+// SetFetchedTo notes that place.
+func (l *Ledger) SetFetchedTo(url string, n uint64) error {
+	return l.db.Update(func(tx *state.Tx) error { return tx.Put(bFetched, url, []byte(num(n))) })
+}
+
 // Snapshot writes a gzip of all statements that count, revoked arrows and the
 // evidence of forks too (§7.3), in order of arrival.
 func (l *Ledger) Snapshot(w io.Writer) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/litfass/litfass/internal/tlsid"
+	"github.com/litfass/litfass/pki/directory"
 )
 
 // config is the whole configuration file. Each room has a section; a key is a
@@ -129,6 +130,7 @@ type peerSection struct {
 	Password    string   `toml:"password" json:"password,omitempty" doc:"its password, or file:PATH"`
 	DayArticles int      `toml:"day_articles" json:"day_articles,omitempty" doc:"what it may bring a day; 0: as [limits] says"`
 	DaySize     size     `toml:"day_size" json:"day_size,omitempty" doc:"the octets of it"`
+	PKI         string   `toml:"pki" json:"pki,omitempty" doc:"its web address, http://host:port: statements about keys are pulled from there"`
 	From        []string `toml:"from" json:"from,omitempty" doc:"articles are taken from these addresses without login or key" kind:"prefix"`
 }
 
@@ -344,6 +346,11 @@ func (p peerSection) check() error {
 	}
 	if p.Pull && p.Address == "" {
 		return errors.New("pull: needs an address to connect to")
+	}
+	if p.PKI != "" {
+		if _, err := directory.CleanURL(p.PKI); err != nil {
+			return fmt.Errorf("pki: %w", err)
+		}
 	}
 	for _, s := range p.From {
 		if _, err := parsePrefix(s); err != nil {

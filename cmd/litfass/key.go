@@ -22,6 +22,8 @@ func keyCommands() []command {
 		{name: "show", args: "[ID|ACCOUNT|node]", short: "draw who vouches for whom", run: cmdKeyShow},
 		{name: "trust", args: "[ID] [--purpose P] [--scope S] [--depth N] [--name NICK] [--remove] [--file FILE]",
 			short: "believe in what an identity vouches for; --file brings its statements", run: cmdKeyTrust},
+		{name: "fetch", args: "URL", short: "bring the statements that a neighbour's node has, from its web address", run: cmdKeyFetch,
+			long: "URL is like http://box8.mesh:8080. The first time everything comes, later what is new. Every\nstatement is verified; the neighbour need not be trusted. For a peer of the configuration\nthe key pki = \"URL\" does this at the start and every hour."},
 		{name: "rotate", args: "[--account NAME --password-stdin] [--bad-since WHEN]", short: "replace the node's key, or an account's, by the next one", run: cmdKeyRotate},
 		{name: "recover", args: "[ID] --account NAME [--password-stdin] [--bad-since WHEN]", short: "take an identity back with its 24 words",
 			long: "Asks for the recovery words and a new password. With --password-stdin the first line of\nstandard input is the password, the rest are the words.", run: cmdKeyRecover},

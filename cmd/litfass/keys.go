@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/litfass/litfass/agent"
@@ -59,9 +60,10 @@ func (s *server) startKeys(context.Context) (*part, error) {
 		return nil, err
 	}
 	publish := &directory.Publisher{Prefix: k.cfg.PKI.Prefix, Host: k.host, Ledger: k.keys.Ledger, Agent: k.agent, Log: s.log}
-	done := make(chan struct{}, 2)
-	go func() { publish.Run(ctx); done <- struct{}{} }()
-	go func() { s.tendKeys(ctx); done <- struct{}{} }()
+	var wg sync.WaitGroup
+	wg.Go(func() { publish.Run(ctx) })
+	wg.Go(func() { s.tendKeys(ctx) })
+	s.fetchKeys(ctx, &wg)
 	s.metrics = append(s.metrics, func(w *metricWriter) {
 		f := k.keys.Ledger.Figures()
 		w.gauge("litfass_pki_identities", "identities known", float64(f.Identities))
@@ -70,8 +72,7 @@ func (s *server) startKeys(context.Context) (*part, error) {
 	})
 	return &part{name: "keys", stop: func(context.Context) error {
 		cancel()
-		<-done
-		<-done
+		wg.Wait()
 		return nil
 	}}, nil
 }
@@ -152,6 +153,7 @@ func (c *control) keyActs() {
 	act(c, "key/revoke", c.keyRevoke)
 	act(c, "key/verify", c.keyVerify)
 	act(c, "key/certdir", c.keyCertdir)
+	act(c, "key/fetch", c.keyFetch)
 	c.mux.HandleFunc("POST /v1/key/agent", c.keyAgent)
 }
 

@@ -127,6 +127,12 @@ func (h *handler) chain(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *handler) snapshot(w http.ResponseWriter, _ *http.Request) {
+	last, err := h.l.Last() // what comes while it is written is in it, too, and asked for again
+	if err != nil {
+		fail(w, err)
+		return
+	}
+	w.Header().Set("Pki-Next", strconv.FormatUint(last, 10))
 	w.Header().Set("Content-Type", "application/gzip")
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	if err := h.l.Snapshot(w); err != nil {

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/litfass/litfass/pki/directory"
+)
+
+// fetchEvery is how often the directories of neighbours are asked for what is new.
+const fetchEvery = time.Hour
+
+// fetchKeys pulls statements from the peers that the configuration names a
+// directory of (pki = "http://..."), now and every hour, until ctx ends.
+func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
+	var mu sync.Mutex
+	peers := s.core.cfg.Peer
+	s.reloads = append(s.reloads, func(cfg config) error {
+		mu.Lock()
+		defer mu.Unlock()
+		peers = cfg.Peer
+		return nil
+	})
+	wg.Go(func() {
+		tick := time.NewTicker(fetchEvery)
+		defer tick.Stop()
+		for {
+			mu.Lock()
+			now := peers
+			mu.Unlock()
+			for _, p := range now {
+				if p.PKI != "" && ctx.Err() == nil {
+					s.fetchFrom(ctx, p)
+				}
+			}
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	})
+}
+
+func (s *server) fetchFrom(ctx context.Context, p peerSection) {
+	f := directory.Fetcher{Ledger: s.core.keys.Ledger}
+	got, err := f.Pull(ctx, p.PKI, p.Name)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.log.Warn("statements about keys could not be fetched, trying again in an hour", "peer", p.Name, "error", err)
+	case got.Taken > 0 || got.Stopped > 0:
+		s.log.Info("statements about keys fetched", "peer", p.Name, "taken", got.Taken, "stopped", got.Stopped)
+	}
+}
+
+// keyFetch pulls from the address that the operator names, without quotas.
+func (c *control) keyFetch(ctx context.Context, u keyJSON) (keyJSON, error) {
+	f := directory.Fetcher{Ledger: c.core.keys.Ledger}
+	got, err := f.Pull(ctx, u.Subject, "")
+	return keyJSON{Count: got.Taken}, err
+}
+
+func cmdKeyFetch(c *call) error {
+	if err := c.parse(1, 1); err != nil {
+		return err
+	}
+	var out keyJSON
+	if err := c.ask("key/fetch", keyJSON{Subject: c.args[0]}, &out); err != nil {
+		return err
+	}
+	if c.json {
+		return c.printJSON(out)
+	}
+	fmt.Fprintf(c.out, "%d new statements; \"litfass key trust ID\" says whom of them to believe\n", out.Count)
+	return nil
+}

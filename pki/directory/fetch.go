@@ -1,0 +1,204 @@
+package directory
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/litfass/litfass/pki"
+)
+
+// sinceOctets bounds one answer of since: sinceMost statements of MaxRecover octets.
+const sinceOctets = sinceMost * pki.MaxRecover
+
+// Fetcher pulls statements from a neighbour's directory (§7.3, §7.5). What comes is
+// verified statement by statement: the neighbour need not be trusted, only reached.
+type Fetcher struct {
+	Ledger *pki.Ledger
+	Client *http.Client  // nil: one that waits a minute for an answer to begin
+	Idle   time.Duration // how long a transfer may stand still; 0: a minute
+}
+
+// Fetched says what one pull brought.
+type Fetched struct {
+	Taken   int  // statements that were new
+	Stopped int  // held off by the quota of this neighbour: they come with a later pull
+	Whole   bool // a snapshot was read
+}
+
+// errGone: the neighbour's log is shorter than it was (a node set up anew).
+var errGone = errors.New("the neighbour's statements begin anew")
+
+// Pull brings what the directory at base (http://HOST:PORT) has and this node has
+// not: at first, and when the neighbour began anew, its snapshot; then what came
+// since. The first snapshot of a neighbour that the operator named passes without
+// quotas, what comes since counts against source (see pki.Ledger.Apply). What a
+// quota stops is asked for again at the next pull. An error leaves what was taken.
+func (f *Fetcher) Pull(ctx context.Context, base, source string) (Fetched, error) {
+	var got Fetched
+	base, err := CleanURL(base)
+	if err != nil {
+		return got, err
+	}
+	at, err := f.Ledger.FetchedTo(base)
+	if err != nil {
+		return got, err
+	}
+	if at > 0 {
+		if err = f.since(ctx, base, source, at, &got); !errors.Is(err, errGone) {
+			return got, err
+		}
+	}
+	if at, err = f.snapshot(ctx, base, &got); err != nil {
+		return got, err
+	}
+	return got, f.since(ctx, base, source, at, &got)
+}
+
+// CleanURL checks where a directory is said to be, and leaves off what Path adds.
+func CleanURL(base string) (string, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+		return "", fmt.Errorf("%q is no address of a directory: write it like http://box8.mesh:8080", base)
+	}
+	path, _, _ := strings.Cut(u.String(), strings.TrimSuffix(Path, "/"))
+	return strings.TrimRight(path, "/"), nil
+}
+
+// get asks for one path; the answer is cut off when it stands still.
+func (f *Fetcher) get(ctx context.Context, url string) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	idle := f.Idle
+	if idle == 0 {
+		idle = time.Minute
+	}
+	watch := time.AfterFunc(idle, cancel)
+	end := func() { watch.Stop(); cancel() }
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		end()
+		return nil, fmt.Errorf("ask a directory: %w", err)
+	}
+	client := f.Client
+	if client == nil {
+		client = http.DefaultClient
+	}
+	r, err := client.Do(req)
+	if err != nil {
+		end()
+		return nil, fmt.Errorf("ask a directory: %w", err)
+	}
+	r.Body = &watched{r.Body, watch, idle, end}
+	switch r.StatusCode {
+	case http.StatusOK:
+		return r, nil
+	case http.StatusGone:
+		err = errGone
+	default:
+		err = fmt.Errorf("ask a directory: %s answers %s", url, r.Status)
+	}
+	return nil, errors.Join(err, r.Body.Close())
+}
+
+// watched is a body whose reads put off the end.
+type watched struct {
+	io.ReadCloser
+	watch *time.Timer
+	idle  time.Duration
+	end   func()
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if n > 0 {
+		w.watch.Reset(w.idle)
+	}
+	return n, err
+}
+
+func (w *watched) Close() error {
+	defer w.end()
+	return w.ReadCloser.Close()
+}
+
+// next reads Pki-Next.
+func next(r *http.Response) (uint64, error) {
+	n, err := strconv.ParseUint(r.Header.Get("Pki-Next"), 10, 63)
+	if err != nil {
+		return 0, fmt.Errorf("ask a directory: %s gives no number in Pki-Next", r.Request.URL)
+	}
+	return n, nil
+}
+
+// snapshot reads all statements, and returns the place that they reach to.
+func (f *Fetcher) snapshot(ctx context.Context, base string, got *Fetched) (at uint64, err error) {
+	r, err := f.get(ctx, base+Path+"snapshot")
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	n, err := ReadSnapshot(f.Ledger, "", r.Body)
+	got.Taken += n
+	if err != nil {
+		return 0, err
+	}
+	got.Whole = true
+	if r.Header.Get("Pki-Next") == "" { // it does not say how far it reaches
+		return 0, nil
+	}
+	if at, err = next(r); err != nil {
+		return 0, err
+	}
+	return at, f.Ledger.SetFetchedTo(base, at)
+}
+
+// since follows the neighbour's log to its end, or to where a quota stops it.
+func (f *Fetcher) since(ctx context.Context, base, source string, at uint64, got *Fetched) error {
+	for {
+		to, n, err := f.page(ctx, base, source, at, got)
+		if err != nil || n == 0 || to <= at {
+			return err
+		}
+		if got.Stopped > 0 {
+			return nil // this page comes again; what is known costs no quota then
+		}
+		if err := f.Ledger.SetFetchedTo(base, to); err != nil {
+			return err
+		}
+		at = to
+	}
+}
+
+func (f *Fetcher) page(ctx context.Context, base, source string, at uint64, got *Fetched) (to uint64, n int, err error) {
+	r, err := f.get(ctx, base+Path+"since/"+strconv.FormatUint(at, 10))
+	if err != nil {
+		return 0, 0, err
+	}
+	defer r.Body.Close()
+	if to, err = next(r); err != nil {
+		return 0, 0, err
+	}
+	text, err := io.ReadAll(io.LimitReader(r.Body, sinceOctets+1))
+	switch {
+	case err != nil:
+		return 0, 0, fmt.Errorf("ask a directory: %w", err)
+	case len(text) > sinceOctets:
+		return 0, 0, fmt.Errorf("ask a directory: %s sends more than it may", base)
+	case len(text) == 0:
+		return to, 0, nil
+	}
+	list, err := pki.ParseStatements(string(text))
+	if err != nil {
+		return 0, 0, fmt.Errorf("ask a directory: what %s sends: %w", base, err)
+	}
+	out, err := f.Ledger.Apply(source, list)
+	got.Taken += out.Count(pki.Taken)
+	got.Stopped += out.Count(pki.Stopped)
+	return to, len(list), err
+}
