@@ -157,6 +157,9 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(k.cfg.SMTP.LMTP) > 0 && len(k.cfg.SMTP.Front) == 0 {
+		s.log.Warn("smtp.lmtp is open, but smtp.front names no mail server: what comes from smtp.trusted is posted whoever sent it")
+	}
 	cfg := smtpd.Config{
 		TLS:    secure,
 		Domain: k.cfg.mailDomain(k.host), Host: k.host, Anonymous: k.cfg.SMTP.Anonymous, Trusted: prefixes(k.cfg.SMTP.Trusted),
