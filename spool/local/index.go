@@ -49,8 +49,10 @@ func (s *Spool) openIndex(acts []metaRec) error {
 		return nil
 	}
 	if s.db != nil {
+		s.lookups.pause()
 		s.db.Close()
 		s.db = nil
+		s.lookups.resume()
 	}
 	if !isNotExist(why) {
 		s.log.Warn("index is made again from the log", "because", why)
@@ -387,6 +389,8 @@ func (s *Spool) checkpoint() error {
 
 // update is db.Update that survives a damaged file.
 func (s *Spool) update(fn func(*bolt.Tx) error) (err error) {
+	s.lookups.pause()
+	defer s.lookups.resume()
 	defer s.guard(&err)
 	return s.db.Update(fn)
 }

@@ -31,13 +31,14 @@ func isNotFound(err error) bool { return errors.Is(err, spool.ErrNotFound) }
 // view runs fn in a read transaction of the index.
 func (s *Spool) view(fn func(*bolt.Tx) error) (err error) {
 	defer s.guard(&err)
-	if err := s.db.View(fn); err != nil {
-		if errors.Is(err, berrors.ErrDatabaseNotOpen) {
-			return spool.ErrClosed
-		}
-		return err
+	return notOpen(s.db.View(fn))
+}
+
+func notOpen(err error) error {
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return spool.ErrClosed
 	}
-	return nil
+	return err
 }
 
 // known asks history for an id: tails, filters, then the index.
@@ -60,7 +61,14 @@ func (s *Spool) known(h hash) (known, bool, error) {
 	if ok || len(ask) == 0 {
 		return k, ok, nil
 	}
-	err := s.view(func(tx *bolt.Tx) error {
+	k, ok, done, err := s.lookup(h, ask)
+	if err != nil {
+		return known{}, false, fmt.Errorf("ask history: %w", err)
+	}
+	if done {
+		return k, ok, nil
+	}
+	err = s.view(func(tx *bolt.Tx) error {
 		all := tx.Bucket(bktHist)
 		for _, id := range ask {
 			if b := all.Bucket(key32(id)); b != nil {

@@ -115,6 +115,7 @@ type Spool struct {
 	ckptErr error         // what the last checkpoint failed with
 	thawed  *sync.Cond    // on mu: frozen or ckptErr changed
 
+	lookups     lookups
 	queue       queue
 	meta        *metaLog
 	nextGid     uint32 // committer only, as what follows
@@ -284,6 +285,7 @@ func (s *Spool) Close() error {
 
 func (s *Spool) release() {
 	if s.db != nil {
+		s.lookups.pause() // for good
 		s.db.Close()
 	}
 	for _, g := range s.segs {
