@@ -16,6 +16,7 @@ import (
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/threads"
+	"github.com/litfass/litfass/webforum/ward"
 )
 
 // Spool is what the forum asks of a spool.
@@ -68,6 +69,8 @@ type Moderation interface {
 	Held(ctx context.Context, key string, o agent.Origin) (agent.Held, *article.Article, error)
 	Approve(ctx context.Context, key string, o agent.Origin) error
 	Reject(ctx context.Context, key string, o agent.Origin) error
+	// May says whether o moderates all of the groups.
+	May(ctx context.Context, o agent.Origin, groups []article.Group) bool
 }
 
 // Searcher finds articles.
@@ -93,6 +96,8 @@ type Forum struct {
 	State      *state.DB                                // sessions and drafts; nil: none are kept
 	Search     Searcher                                 // nil: the page says so
 	Moderation Moderation                               // nil: the queue is not shown
+	Ward       *ward.Ward                               // nil: nothing is reported, hidden or barred
+	Admin      Admin                                    // nil: there are no pages for administrators
 	Trust      func(context.Context, spool.Entry) Trust // nil: no word is said
 	Files      func(infohash string) FileState          // nil: addresses are given all the same
 
@@ -154,6 +159,18 @@ func (f *Forum) Handler() (http.Handler, error) {
 		"GET /moderate":           f.queuePage,
 		"POST /moderate":          f.queuePage,
 		"GET /help":               f.helpPage,
+		"GET /m/{id}/report":      f.reportForm,
+		"POST /m/{id}/report":     f.reportForm,
+		"GET /m/{id}/hide":        f.hideForm,
+		"POST /m/{id}/hide":       f.hideForm,
+		"GET /u/{identity}/ban":   f.banForm,
+		"POST /u/{identity}/ban":  f.banForm,
+		"GET /log":                f.logPage,
+		"GET /admin":              f.adminStatus,
+		"GET /admin/groups":       f.adminGroups,
+		"POST /admin/groups":      f.adminGroups,
+		"GET /admin/accounts":     f.adminAccounts,
+		"POST /admin/accounts":    f.adminAccounts,
 		"/":                       f.noPage,
 	} {
 		m.Handle(pattern, f.serve(h))
@@ -179,6 +196,7 @@ func (f *Forum) prepare() (err error) {
 	if f.MaxPost == 0 {
 		f.MaxPost = 64 << 20
 	}
+	f.live.from = f.Spool.Last()
 	f.live.done = make(chan struct{})
 	f.secure = strings.HasPrefix(f.URL, "https://")
 	f.cross = http.NewCrossOriginProtection()

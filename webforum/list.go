@@ -107,6 +107,9 @@ func (v *visitor) threadRows(g spool.GroupInfo, order, from string) (rows []thre
 			return nil, "", err
 		}
 		for _, t := range list {
+			if v.lone(t) {
+				continue
+			}
 			row := v.threadRow(g.Name, t)
 			row.New = len(read) > 0 && t.High > 0 && !read.has(t.High)
 			if order == "unread" && !row.New {
@@ -123,6 +126,15 @@ func (v *visitor) threadRows(g spool.GroupInfo, order, from string) (rows []thre
 		from = n
 	}
 	return rows, next, nil
+}
+
+// lone says whether all of a thread is one article that is hidden from the visitor.
+func (v *visitor) lone(t threads.Thread) bool {
+	if v.Ward == nil || t.Posts != 1 {
+		return false
+	}
+	e, err := v.Spool.ByID(v.ctx, t.LastID)
+	return err == nil && !v.readable(e)
 }
 
 func (v *visitor) threadRow(g article.Group, t threads.Thread) threadRow {

@@ -15,6 +15,7 @@ import (
 
 // hub tells open pages of new articles: one reader of the log for all of them.
 type hub struct {
+	from spool.Seq // what came before Handler is no news
 	mu   sync.Mutex
 	subs map[*subscriber]struct{}
 	done chan struct{} // closed when Run ends: the pages' connections end with it
@@ -39,7 +40,7 @@ const (
 // Run reads the log for the live pages until ctx ends. It is called once, after Handler.
 func (f *Forum) Run(ctx context.Context) error {
 	defer close(f.live.done)
-	at := f.Spool.Last()
+	at := f.live.from
 	for {
 		if err := f.Spool.Wait(ctx, at); err != nil {
 			if ctx.Err() != nil {

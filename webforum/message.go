@@ -22,6 +22,9 @@ type messageData struct {
 	AllHeaders bool
 	Via        string
 	PostWhy    string
+	Hidden     string // moderators see it still: who hid it and why
+	HideHref   string // "": the visitor does not decide
+	ReportHref string
 	Prev, Next string
 }
 
@@ -69,6 +72,15 @@ func (f *Forum) messagePage(v *visitor) (*page, error) {
 	}
 	if g, err := v.Spool.Group(v.ctx, group); err == nil {
 		_, d.PostWhy = v.maybePost(g)
+	}
+	if f.Ward != nil && (v.account != nil || f.Anonymous == "post") {
+		d.ReportHref = d.Href + "/report"
+	}
+	if n, hidden := v.hidden(e); hidden {
+		d.Hidden = v.tx.T("hide.is", n.Reason, n.By)
+	}
+	if v.moderates(e) {
+		d.HideHref, d.ReportHref = d.Href+"/hide", ""
 	}
 	for _, p := range e.Places {
 		if v.marks.known(p.Group) {

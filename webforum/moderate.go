@@ -20,8 +20,9 @@ type submission struct {
 }
 
 type queueData struct {
-	List []submission
-	More int
+	List     []submission
+	Reported []reported
+	More     int
 }
 
 // Waiting is how many submissions wait for the visitor; asked once a request.
@@ -41,10 +42,10 @@ func (v *visitor) Waiting() int {
 
 // queuePage shows moderators what waits for them, and takes their decisions.
 func (f *Forum) queuePage(v *visitor) (*page, error) {
-	if v.account == nil || f.Moderation == nil {
+	if v.account == nil || f.Moderation == nil && f.Ward == nil {
 		return nil, errPage(http.StatusUnauthorized, "queue.login")
 	}
-	if v.r.Method == http.MethodPost {
+	if v.r.Method == http.MethodPost && f.Moderation != nil {
 		q := v.form()
 		var err error
 		switch q.Get("act") {
@@ -65,7 +66,7 @@ func (f *Forum) queuePage(v *visitor) (*page, error) {
 		v.redirect("/moderate")
 		return nil, nil
 	}
-	d := &queueData{More: max(0, v.Waiting()-queueMost)}
+	d := &queueData{Reported: v.reported(), More: max(0, v.Waiting()-queueMost)}
 	for _, h := range v.queue[:min(len(v.queue), queueMost)] {
 		h, a, err := f.Moderation.Held(v.ctx, h.Key, v.origin())
 		if err != nil {

@@ -207,6 +207,7 @@ func (v *visitor) unchanged(marks ...any) bool {
 	if v.account != nil {
 		fmt.Fprintln(s, v.account.Name, v.account.Admin, v.Waiting())
 	}
+	fmt.Fprintln(s, v.wardStamp())
 	fmt.Fprintln(s, marks...)
 	tag := `W/"` + hex.EncodeToString(s.Sum(nil)[:12]) + `"`
 	v.w.Header().Set("ETag", tag)
@@ -326,6 +327,18 @@ func (p *page) CanSearch() bool                  { return p.Forum.Search != nil 
 func (p *page) CanLogin() bool                   { return p.Forum.Accounts != nil }
 func (p *page) Path() string                     { return p.r.URL.RequestURI() }
 func (p *page) Query() string                    { return p.r.URL.Query().Get("q") }
+
+// PostChoices are who may post to a group.
+func (p *page) PostChoices() (out [][2]string) {
+	for _, c := range [...]string{"open", "signed", "none"} {
+		out = append(out, [2]string{c, p.tx.T("group.post." + c)})
+	}
+	return out
+}
+
+// IsAdmin and HasLog say what the frame links to.
+func (p *page) IsAdmin() bool { return p.account != nil && p.account.Admin && p.Forum.Admin != nil }
+func (p *page) HasLog() bool  { return p.Ward != nil }
 
 func (p *page) ChosenLang() string { return p.prefs.Lang }
 func (p *page) View() string       { return p.view() }

@@ -125,6 +125,8 @@ type personData struct {
 	Identity string
 	Name     string
 	Mark     trustMark
+	Banned   string // who barred it and why
+	BanHref  string // "": the visitor may not
 	Rows     []hit
 	Next     string
 }
@@ -158,6 +160,14 @@ func (f *Forum) personPage(v *visitor) (*page, error) {
 	}
 	if next != "" {
 		d.Next = "?from=" + next
+	}
+	if f.Ward != nil {
+		if n, ok := f.Ward.Banned(id); ok {
+			d.Banned = v.tx.T("ban.is", n.Reason, n.By)
+		}
+		if v.account != nil && v.account.Admin {
+			d.BanHref = "/u/" + id + "/ban"
+		}
 	}
 	title := d.Name
 	if title == "" {

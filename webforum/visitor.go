@@ -150,12 +150,20 @@ func (v *visitor) entry(bare string) (spool.Entry, error) {
 		return e, errPage(http.StatusNotFound, "error.article")
 	}
 	if err == nil && !v.readable(e) {
+		if _, hidden := v.hidden(e); hidden {
+			return e, errPage(http.StatusGone, "hide.removed")
+		}
 		return e, errPage(http.StatusNotFound, "error.article")
 	}
 	return e, err
 }
 
+// readable says whether the visitor sees an article: in a group that he may read,
+// and not hidden, unless he decides about such things.
 func (v *visitor) readable(e spool.Entry) bool {
+	if _, hidden := v.hidden(e); hidden && !v.moderates(e) {
+		return false
+	}
 	for _, p := range e.Places {
 		if v.mayRead(p.Group) {
 			return true

@@ -21,6 +21,7 @@ func commands() []command {
 		{name: "export", args: "--group G [--since D] [--format F]", short: "write a group out: mbox, rnews or html", run: cmdExport},
 		{name: "batch", short: "rnews batches for UUCP, NNCP or a stick", sub: batchCommands()},
 		{name: "waiting", short: "articles that wait for a decision", sub: waitingCommands()},
+		{name: "moderate", short: "hide articles, bar keys and accounts, with reason and undo", sub: moderateCommands()},
 		{name: "withdraw", args: "MESSAGE-ID", short: "remove one article from this node", run: cmdWithdraw},
 		{name: "spool", short: "look after the articles on disk", sub: spoolCommands()},
 		{name: "backup", args: "FILE", short: "write out what cannot be had again: accounts, keys, groups, queues", run: cmdBackup},

@@ -32,6 +32,7 @@ func newControl(k *core) *control {
 	c.keyActs()
 	c.spoolActs()
 	c.waitingActs()
+	c.moderateActs()
 	c.feedActs()
 	c.torrentActs()
 	c.mailActs()

@@ -19,6 +19,7 @@ import (
 	"github.com/litfass/litfass/smtpd/courier"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
+	"github.com/litfass/litfass/webforum/ward"
 )
 
 // core is a node's data, opened: what the commands work on and the doors of
@@ -36,6 +37,7 @@ type core struct {
 	state   *state.DB
 	members *members.Book
 	peers   *peerBook
+	ward    *ward.Ward
 	agent   *agent.Agent
 
 	banned    agent.Banned

@@ -48,7 +48,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	}
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
-		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, Moderation: forumModeration{k.agent}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
+		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, Moderation: forumModeration{k.agent}, Ward: k.ward, Admin: forumAdmin{s, &control{core: k}}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
 		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log, SetupCode: code,
 	}
 	h, err := f.Handler()
@@ -64,6 +64,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 			s.log.Error("forum: live pages stand still", "error", err)
 		}
 	})
+	over.Go(func() { s.sample(ctx) })
 	over.Go(func() { s.sweepThreads(ctx, index) })
 	return &part{name: "forum", stop: func(context.Context) error {
 		cancel()
@@ -243,6 +244,11 @@ func mine(ctx context.Context, acc *agent.Access, h agent.Held) bool {
 		}
 	}
 	return len(groups) > 0
+}
+
+func (m forumModeration) May(ctx context.Context, o agent.Origin, groups []article.Group) bool {
+	acc, err := m.agent.Access(ctx, o)
+	return err == nil && mine(ctx, acc, agent.Held{Groups: groups})
 }
 
 func (m forumModeration) Held(ctx context.Context, key string, o agent.Origin) (agent.Held, *article.Article, error) {

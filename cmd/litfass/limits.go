@@ -55,6 +55,7 @@ func (k *core) filters() []agent.Filter {
 	k.peerQuota = &agent.PeerQuota{Peers: k.peers, Now: k.now}
 	return []agent.Filter{
 		&k.banned,
+		barredKeys{k},
 		agent.Crossposts{Most: l.Groups},
 		&agent.PostRate{PerHour: orAll(l.PostRate), Burst: orAll(l.PostBurst), Now: k.now},
 		&agent.DayQuota{Most: agent.Usage{Articles: int64(orAll(l.DayArticles)), Octets: cmp.Or(int64(l.DaySize), math.MaxInt64)}, Members: k.members, Now: k.now},

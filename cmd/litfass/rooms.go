@@ -13,6 +13,7 @@ import (
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
+	"github.com/litfass/litfass/webforum/ward"
 )
 
 // openSpool opens the articles.
@@ -59,6 +60,9 @@ func (k *core) openAgent(context.Context) error {
 	k.state = db
 	k.shut = append(k.shut, db.Close)
 	k.members = &members.Book{DB: db, Now: k.now}
+	if k.ward, err = ward.New(db, k.now); err != nil {
+		return err
+	}
 	if k.peers, err = newPeerBook(db, k.cfg.Peer, k.cfg.Limits); err != nil {
 		return err
 	}

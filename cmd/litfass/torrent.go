@@ -31,6 +31,17 @@ type torrentRoom struct {
 	pages   http.Handler
 }
 
+// torrentFigures adds what torrents take to the administrators' page.
+func (k *core) torrentFigures(o *webforum.Overview) {
+	o.TorrentQuota = max(0, int64(k.cfg.Torrent.Quota))
+	for _, r := range k.torrents.store.List() {
+		o.Torrents++
+		if r.Complete() {
+			o.TorrentOctets += r.Length
+		}
+	}
+}
+
 // openTorrents opens the store and lets the agent detach into it.
 func (k *core) openTorrents(context.Context) error {
 	c := k.cfg.Torrent

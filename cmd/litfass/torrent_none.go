@@ -17,4 +17,5 @@ func (s *server) startTorrents(context.Context) (*part, error) { return nil, nil
 func (s *server) torrentRoutes(next http.Handler) http.Handler { return next }
 func (k *core) forumFiles() func(string) webforum.FileState    { return nil }
 func (c *control) torrentActs()                                {}
+func (k *core) torrentFigures(o *webforum.Overview)            { o.TorrentsAbsent = true }
 func torrentRows() []command                                   { return nil }

@@ -1,0 +1,156 @@
+package webforum
+
+import (
+	"context"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/webforum/ward"
+)
+
+func newJudged(t *testing.T) *world {
+	t.Helper()
+	return newWorld(t, func(f *Forum) {
+		var err error
+		if f.Ward, err = ward.New(f.State, time.Now); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestReportAndHide(t *testing.T) {
+	w := newJudged(t)
+	w.must(simple(1, "Fine", ""))
+	w.must(simple(2, "Bad <b>", ""))
+	const bad = "/m/a2@a.example"
+	if r := w.post(bad+"/report", map[string]string{"reason": " "}); r.StatusCode != 422 {
+		t.Errorf("report without reason: %d", r.StatusCode)
+	}
+	if r := w.post(bad+"/report", map[string]string{"reason": "spam <i>"}); r.StatusCode != 200 {
+		t.Errorf("report: %d", r.StatusCode)
+	}
+	if r := w.post(bad+"/hide", map[string]string{"reason": "spam"}); r.StatusCode != 403 {
+		t.Errorf("a guest hides: %d", r.StatusCode)
+	}
+	guest := w.jar
+	w.jar = map[string]string{}
+	w.post("/start", map[string]string{"name": "ann", "password": "long enough"})
+	r := w.get("/moderate")
+	inert(t, "reports", r.body)
+	if !strings.Contains(r.body, "spam &lt;i&gt;") || !strings.Contains(r.body, bad+"/hide") {
+		t.Fatalf("the report is not there: %s", r.body)
+	}
+	if r := w.post(bad+"/hide", map[string]string{"reason": ""}); r.StatusCode != 422 {
+		t.Errorf("hide without reason: %d", r.StatusCode)
+	}
+	if r := w.post(bad+"/hide", map[string]string{"reason": "spam <u>"}); r.StatusCode != 303 {
+		t.Errorf("hide: %d", r.StatusCode)
+	}
+	if r := w.get(bad); !strings.Contains(r.body, "spam &lt;u&gt;") || !strings.Contains(r.body, "Show it again") {
+		t.Error("a moderator does not see what is hidden and why")
+	}
+	if r := w.get("/moderate"); strings.Contains(r.body, bad) {
+		t.Error("the report is still there")
+	}
+	moderator := w.jar
+	w.jar = guest
+	for path, status := range map[string]int{bad: 410, bad + "/raw": 410, bad + "/reply": 410, "/m/a1@a.example": 200} {
+		if r := w.get(path); r.StatusCode != status {
+			t.Errorf("%s: %d", path, r.StatusCode)
+		}
+	}
+	if r := w.get("/g/misc.test"); strings.Contains(r.body, "Bad") || !strings.Contains(r.body, "Fine") {
+		t.Error("the list shows what is hidden, or hides the rest")
+	}
+	r = w.get("/log")
+	inert(t, "log", r.body)
+	if !strings.Contains(r.body, "spam &lt;u&gt;") || !strings.Contains(r.body, "ann") {
+		t.Errorf("the public log: %s", r.body)
+	}
+	w.jar = moderator
+	w.post(bad+"/hide", map[string]string{"act": "show"})
+	w.jar = guest
+	if r := w.get(bad); r.StatusCode != 200 {
+		t.Errorf("shown again: %d", r.StatusCode)
+	}
+}
+
+func TestBanKey(t *testing.T) {
+	w := newJudged(t)
+	person := "/u/" + strings.Repeat("a", 52) + "/"
+	if r := w.post(person+"ban", map[string]string{"reason": "flood"}); r.StatusCode != 403 {
+		t.Errorf("a guest bars a key: %d", r.StatusCode)
+	}
+	w.post("/start", map[string]string{"name": "ann", "password": "long enough"})
+	if r := w.post(person+"ban", map[string]string{"reason": "flood"}); r.StatusCode != 303 {
+		t.Errorf("bar: %d", r.StatusCode)
+	}
+	r := w.get(person)
+	inert(t, "person", r.body)
+	if !strings.Contains(r.body, "flood") {
+		t.Error("the page does not say why")
+	}
+	w.post(person+"ban", map[string]string{"act": "lift"})
+	if r := w.get(person); strings.Contains(r.body, "flood") {
+		t.Error("still barred")
+	}
+}
+
+// drawing is all that a chart may be made of.
+var drawing = regexp.MustCompile(`<svg class="chart" viewBox="[0-9 ]+" role="img" aria-label="[^"<>]+" preserveAspectRatio="none"><polygon points="[0-9., ]+"/><polyline points="[0-9., ]+"/></svg>`)
+
+type testAdmin struct {
+	book *members.Book
+	put  []GroupChange
+	bans []string
+}
+
+func (a *testAdmin) Overview(context.Context) (Overview, error) {
+	o := Overview{Version: "1", Warnings: []string{"hot <b>"}, Peers: []PeerState{{Name: "north", Sentence: "up to date"}}, Feeds: []FeedState{{URL: "http://x/", State: "failing", LastError: "404 <i>"}}}
+	for i := range 10 {
+		o.Samples = append(o.Samples, Sample{At: time.Unix(int64(i)*900, 0), Arrived: uint64(i * i), Used: int64(i) << 20, Lag: uint64(i % 3)})
+	}
+	return o, nil
+}
+func (a *testAdmin) Members(ctx context.Context) ([]Member, error) {
+	return []Member{{Name: "ann", Admin: true}, {Name: "bob", BanReason: "rude"}, {Name: "eve"}}, nil
+}
+func (a *testAdmin) PutGroup(_ context.Context, add bool, g GroupChange) error {
+	a.put = append(a.put, g)
+	return nil
+}
+func (a *testAdmin) BanAccount(_ context.Context, name, reason, by string) error {
+	a.bans = append(a.bans, name+" "+reason+" "+by)
+	return nil
+}
+
+func TestAdmin(t *testing.T) {
+	w := newJudged(t)
+	a := &testAdmin{}
+	w.f.Admin = a
+	for _, p := range []string{"/admin", "/admin/groups", "/admin/accounts"} {
+		if r := w.get(p); r.StatusCode != 403 {
+			t.Errorf("a guest sees %s: %d", p, r.StatusCode)
+		}
+	}
+	w.post("/start", map[string]string{"name": "ann", "password": "long enough"})
+	for p, want := range map[string]string{"/admin": "<polyline", "/admin/groups": "misc.talk", "/admin/groups?name=misc.talk": "Change misc.talk", "/admin/accounts": "rude"} {
+		r := w.get(p)
+		inert(t, p, drawing.ReplaceAllString(r.body, ""))
+		if r.StatusCode != 200 || !strings.Contains(r.body, want) {
+			t.Errorf("%s: %d %s", p, r.StatusCode, r.body)
+		}
+	}
+	w.post("/admin/groups", map[string]string{"act": "add", "name": "misc.new", "post": "open", "moderator": "m@x.example"})
+	w.post("/admin/accounts", map[string]string{"act": "ban", "name": "eve", "reason": "spam"})
+	w.post("/admin/accounts", map[string]string{"act": "lift", "name": "bob"})
+	if r := w.post("/admin/accounts", map[string]string{"act": "ban", "name": "ann", "reason": "x"}); r.StatusCode != 422 {
+		t.Errorf("bars itself: %d", r.StatusCode)
+	}
+	if len(a.put) != 1 || a.put[0].Name != "misc.new" || strings.Join(a.bans, ";") != "eve spam ann;bob  ann" {
+		t.Errorf("%v %v", a.put, a.bans)
+	}
+}
