@@ -121,6 +121,7 @@ type Forum struct {
 	captcha captchas
 	onces   onces
 	live    hub
+	bodies  bodies
 	cross   *http.CrossOriginProtection
 	secure  bool
 }

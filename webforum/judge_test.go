@@ -2,12 +2,13 @@ package webforum
 
 import (
 	"context"
+	"html/template"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/webforum/ward"
 )
 
@@ -103,7 +104,6 @@ func TestBanKey(t *testing.T) {
 var drawing = regexp.MustCompile(`<svg class="chart" viewBox="[0-9 ]+" role="img" aria-label="[^"<>]+" preserveAspectRatio="none"><polygon points="[0-9., ]+"/><polyline points="[0-9., ]+"/></svg>`)
 
 type testAdmin struct {
-	book *members.Book
 	put  []GroupChange
 	bans []string
 }
@@ -152,5 +152,25 @@ func TestAdmin(t *testing.T) {
 	}
 	if len(a.put) != 1 || a.put[0].Name != "misc.new" || strings.Join(a.bans, ";") != "eve spam ann;bob  ann" {
 		t.Errorf("%v %v", a.put, a.bans)
+	}
+}
+
+func TestBodiesAreBounded(t *testing.T) {
+	var c bodies
+	for i := range 1000 {
+		c.put(&bodyKept{key: bodyKey{spool.Seq(i + 1), "en"}, body: template.HTML(strings.Repeat("x", 20000))})
+	}
+	if c.size > bodiesMost || len(c.at) != c.order.Len() || len(c.at) == 0 {
+		t.Errorf("%d octets in %d bodies", c.size, len(c.at))
+	}
+	if _, ok := c.get(bodyKey{1000, "en"}); !ok {
+		t.Error("the last one is gone")
+	}
+	if _, ok := c.get(bodyKey{1000, "de"}); ok {
+		t.Error("a body of another language")
+	}
+	c.put(&bodyKept{key: bodyKey{2000, "en"}, files: []file{{Detached: true}}})
+	if _, ok := c.get(bodyKey{2000, "en"}); ok {
+		t.Error("where an attachment is changes: it must not be kept")
 	}
 }

@@ -353,6 +353,10 @@ func (v *visitor) post(id article.ID, seq spool.Seq) (post, error) {
 	} else if err != nil {
 		return p, err
 	}
+	if kept, ok := v.Forum.bodies.get(bodyKey{e.Seq, v.tx.lang}); ok {
+		v.fillWith(&p, e, kept)
+		return p, nil
+	}
 	a, err := v.Spool.Open(v.ctx, e.Seq)
 	if errors.Is(err, spool.ErrNotFound) {
 		p.Gone = true
@@ -365,13 +369,23 @@ func (v *visitor) post(id article.ID, seq spool.Seq) (post, error) {
 }
 
 func (v *visitor) fill(p *post, e spool.Entry, a *article.Article) {
-	c := content.Of(a)
+	kept, ok := v.Forum.bodies.get(bodyKey{e.Seq, v.tx.lang})
+	if !ok {
+		c := content.Of(a)
+		kept = &bodyKept{key: bodyKey{e.Seq, v.tx.lang}, body: v.body(c, e.ID), files: v.files(c, e.ID)}
+		v.Forum.bodies.put(kept)
+	}
+	v.fillWith(p, e, kept)
+}
+
+// fillWith fills in what a page says of an article, and its body.
+func (v *visitor) fillWith(p *post, e spool.Entry, kept *bodyKept) {
 	p.Author, p.Address = content.Author(e.From)
 	p.Letter, p.Color = letterOf(p.Author), colorOf(p.Author+p.Address)
 	at := sent(e)
 	p.Date, p.ISO, p.Full = v.date(at), at.Format(time.RFC3339), v.moment(at)
 	p.Subject = subject(e.Subject)
-	p.Body, p.Files = v.body(c, e.ID), v.files(c, e.ID)
+	p.Body, p.Files = kept.body, kept.files
 	p.Trust = v.trust(e)
 	p.Raw, p.ReplyHref = p.Href+"/raw", p.Href+"/reply"
 	p.Size = v.tx.size(int64(e.Bytes))
