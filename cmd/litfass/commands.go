@@ -29,5 +29,5 @@ func commands() []command {
 		{name: "config", short: "show or check the configuration", sub: configCommands()},
 		{name: "version", short: "print the version", run: cmdVersion},
 	}
-	return append(rows, torrentRows()...)
+	return append(append(rows, torrentRows()...), manualCommands()...)
 }
