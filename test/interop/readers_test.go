@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,6 +76,8 @@ func run(t *testing.T, home, stdin, name string, args ...string) string {
 	cmd.Env = append(os.Environ(), "HOME="+home, "TERM=xterm", "LANG=C.UTF-8")
 	cmd.Dir = home
 	cmd.Stdin = strings.NewReader(stdin)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL} // it dies with the tests, and its children with it
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", name, err, out)
@@ -283,8 +287,19 @@ func newScreen(t *testing.T, command string) *screen {
 	t.Helper()
 	need(t, "tmux", "tmux")
 	s := &screen{t, t.TempDir()}
+	// timeout ends it if the tests are killed: tmux is a server, it dies with nobody.
+	command = "timeout --foreground -k 1 90 sh -c '" + strings.ReplaceAll(command, "'", `'\''`) + "'"
 	s.tmux("-f", "/dev/null", "new-session", "-d", "-x", "100", "-y", "40", command)
-	t.Cleanup(func() { _ = exec.Command("tmux", "-S", filepath.Join(s.dir, "s"), "kill-server").Run() })
+	pid, err := strconv.Atoi(strings.TrimSpace(s.tmux("display-message", "-p", "#{pane_pid}")))
+	if err != nil || pid < 2 {
+		t.Fatal("tmux tells no process", err)
+	}
+	t.Cleanup(func() {
+		_ = syscall.Kill(-pid, syscall.SIGKILL) // the newsreader's process group: else it may go on writing into its home
+		_ = exec.Command("tmux", "-S", filepath.Join(s.dir, "s"), "kill-server").Run()
+		for end := time.Now().Add(5 * time.Second); syscall.Kill(-pid, 0) == nil && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		}
+	})
 	return s
 }
 
@@ -380,4 +395,41 @@ func TestRpostLogin(t *testing.T) {
 	art := "From: Otto <otto@mesh.example>\nNewsgroups: test.a\nSubject: from rpost\nDate: " + time.Now().Format(time.RFC1123Z) + "\n\nhello\n"
 	has(t, "rpost", run(t, t.TempDir(), art, rpost, host, "-N", port, "-U", "anna", "-P", "secretword"), "Authentication succeeded", "240 article received")
 	has(t, "node", subjects(t, n), "from rpost")
+}
+
+// TestNeomutt reads and posts. It uses STARTTLS wherever that is listed, and
+// stops at a certificate it cannot check: here none is listed.
+func TestNeomutt(t *testing.T) {
+	mutt := need(t, "neomutt", "neomutt")
+	n, host, port := library(t, "read")
+	login(t, n)
+	home := t.TempDir()
+	editor := filepath.Join(home, "editor")
+	write(t, editor, "#!/bin/sh\necho hello from neomutt >> \"$1\"\n")
+	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
+	write(t, filepath.Join(home, "Mail", "sent"), "")
+	write(t, filepath.Join(home, "muttrc"), strings.Join([]string{
+		"set news_server=\"news://" + host + ":" + port + "\"", "set newsrc=\"" + home + "/newsrc\"", "set nntp_user=anna nntp_pass=secretword nntp_authenticators=\"user\"",
+		"set ssl_force_tls=no ssl_starttls=yes", "set editor=\"" + editor + "\"", "set from=\"otto@mesh.example\" realname=Otto", "set news_cache_dir=\"" + home + "/cache\"",
+		"set wait_key=no fast_reply=yes header_cache=\"\" copy=no", "set nntp_listgroup=yes help=yes", "set post_moderated=yes"}, "\n")+"\n")
+	s := newScreen(t, fmt.Sprintf("HOME=%s %s -n -F %s/muttrc -G", home, mutt, home))
+	s.see("test.a")
+	s.keys("Enter")
+	s.see("article 2")
+	s.keys("Enter")
+	s.see("hello 1")
+	s.see(".dot")
+	s.keys("i")
+	s.see("article 3")
+	s.keys("-l", ":exec post-message")
+	s.keys("Enter")
+	s.see("Newsgroups:")
+	s.keys("Enter")
+	s.see("Subject:")
+	s.keys("-l", "from neomutt")
+	s.keys("Enter")
+	s.see("y:Send")
+	s.keys("y")
+	s.see("Article posted")
+	has(t, "node", subjects(t, n), "from neomutt")
 }
