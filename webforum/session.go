@@ -56,6 +56,16 @@ func (v *visitor) resume() error {
 	return nil
 }
 
+// Member returns the account that a request's session belongs to, or "": other
+// rooms ask it what their visitors may do.
+func (f *Forum) Member(r *http.Request) string {
+	v := &visitor{Forum: f, r: r, ctx: r.Context(), now: f.Now()}
+	if err := v.resume(); err != nil || v.account == nil {
+		return ""
+	}
+	return v.account.Name
+}
+
 func (v *visitor) begin(account string) error {
 	if v.State == nil {
 		return errPage(http.StatusNotFound, "login.none")
