@@ -1,9 +1,12 @@
 package torrent
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -73,41 +76,82 @@ func many(b *testing.B, n int) (*Store, []Infohash) {
 	return again, all
 }
 
-func heap() float64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return float64(m.HeapAlloc) / (1 << 20)
-}
-
-// BenchmarkLazy is the memory of 10,000 torrents that nobody asks for.
-func BenchmarkLazy(b *testing.B) {
+// inChild fills a store with n torrents and measures, in a process of its own that
+// only opens it, what it takes to have them, active of them in the engine.
+func inChild(b *testing.B, n, active int) {
 	for b.Loop() {
-		s, _ := many(b, 10000)
-		e := newEngine(b, s, nil)
-		b.ReportMetric(heap(), "heap-MiB")
-		b.ReportMetric(float64(resident())/(1<<20), "RSS-MiB")
-		e.Close()
-		runtime.KeepAlive(s)
+		s, _ := many(b, n)
+		if err := s.db.Close(); err != nil {
+			b.Fatal(err)
+		}
+		c := exec.Command(os.Args[0], "-test.run=^TestMemoryChild$", "-test.v")
+		c.Env = append(os.Environ(), "LITFASS_MEMORY_DIR="+s.cfg.Dir, fmt.Sprintf("LITFASS_MEMORY_ACTIVE=%d", active))
+		out, err := c.CombinedOutput()
+		if err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		_, rest, _ := strings.Cut(string(out), "RSS ")
+		rss, err := strconv.ParseInt(strings.Fields(rest + " x")[0], 10, 64)
+		if err != nil {
+			b.Fatalf("%v: %s", err, out)
+		}
+		b.ReportMetric(float64(rss)/(1<<20), "RSS-MiB")
 	}
 }
 
+// TestMemoryChild is the process that inChild starts.
+func TestMemoryChild(t *testing.T) {
+	dir := os.Getenv("LITFASS_MEMORY_DIR")
+	if dir == "" {
+		t.Skip("only as a child of a benchmark")
+	}
+	db, err := state.Open(filepath.Join(filepath.Dir(dir), "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	s, err := Open(db, Config{Dir: dir, MinFree: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	active, _ := strconv.Atoi(os.Getenv("LITFASS_MEMORY_ACTIVE"))
+	e := newEngine(t, s, func(c *EngineConfig) { c.Active = max(active, 1) })
+	for _, r := range s.List()[:active] {
+		e.wake(r.Hash)
+	}
+	if e.ActiveCount() != active {
+		t.Fatal(e.ActiveCount())
+	}
+	runtime.GC()
+	fmt.Printf("RSS %d\n", resident())
+	runtime.KeepAlive(s)
+}
+
+// BenchmarkLazy is the memory of 10,000 torrents that nobody asks for.
+func BenchmarkLazy(b *testing.B) { inChild(b, 10000, 0) }
+
 // BenchmarkActive is the memory of 1,000 torrents in the engine.
-func BenchmarkActive(b *testing.B) {
-	for b.Loop() {
-		s, all := many(b, 1000)
-		e := newEngine(b, s, func(c *EngineConfig) { c.Active = 1000 })
-		before := heap()
-		for _, h := range all {
-			e.wake(h)
+func BenchmarkActive(b *testing.B) { inChild(b, 1000, 1000) }
+
+// BenchmarkEmpty is the memory of the same process without torrents.
+func BenchmarkEmpty(b *testing.B) { inChild(b, 1, 0) }
+
+// BenchmarkAdd stores files of 64 MiB through the disk, sync included.
+func BenchmarkAdd(b *testing.B) {
+	s := newStore(b, nil)
+	data := content(64 << 20)
+	b.SetBytes(int64(len(data)))
+	for n := 0; b.Loop(); n++ {
+		data[0], data[1] = byte(n), byte(n>>8)
+		in, _, err := s.Add(b.Context(), bytes.NewReader(data), int64(len(data)), "a.bin", Owner{}, nil)
+		if err != nil {
+			b.Fatal(err)
 		}
-		if e.ActiveCount() != 1000 {
-			b.Fatal(e.ActiveCount())
+		b.StopTimer()
+		if err := s.Remove(in.Hash); err != nil {
+			b.Fatal(err)
 		}
-		b.ReportMetric(heap()-before, "added-heap-MiB")
-		b.ReportMetric(float64(resident())/(1<<20), "RSS-MiB")
-		b.ReportMetric(float64(runtime.NumGoroutine()), "goroutines")
-		e.Close()
+		b.StartTimer()
 	}
 }
 

@@ -184,7 +184,7 @@ func (p *openPiece) WriteAt(b []byte, off int64) (int, error) {
 	}
 	done := 0
 	err := p.t.spans(p.off+off, int64(len(b)), func(i int, at, n int64) error {
-		f, err := os.OpenFile(p.t.s.partPath(p.t.in.Hash, i), os.O_WRONLY|os.O_CREATE, 0o640)
+		f, err := p.t.s.openPart(p.t.s.partPath(p.t.in.Hash, i))
 		if err != nil {
 			return err
 		}

@@ -135,7 +135,7 @@ func (f *Follower) fetch(a Attachment, p policy, e spool.Entry) {
 	if f.Engine == nil || !p.mirror && p.copies == 0 || a.Length > f.Store.cfg.MaxAuto || f.Believe == nil || !f.Believe(e) {
 		return
 	}
-	w := wish{hash: a.Hash, copies: p.copies, seeds: f.Seeds}
+	w := wish{hash: a.Hash, length: a.Length, copies: p.copies, seeds: f.Seeds}
 	if p.mirror {
 		w.copies = 0
 	} else {
@@ -147,6 +147,7 @@ func (f *Follower) fetch(a Attachment, p policy, e spool.Entry) {
 // wish is a torrent that a policy wants here.
 type wish struct {
 	hash   Infohash
+	length int64
 	copies int // only while fewer complete peers than that are known; 0: in any case
 	seeds  func(Infohash) int
 	at     time.Time // not before
@@ -200,6 +201,10 @@ func (e *Engine) grant() {
 			}
 		}
 		if w.copies > 0 && w.known() >= w.copies {
+			continue
+		}
+		if err := e.store.roomUnasked(w.length); err != nil {
+			e.cfg.Log.Info("torrent: not fetched for a group", "infohash", w.hash, "error", err)
 			continue
 		}
 		ctx, cancel := context.WithTimeout(e.ctx, 6*time.Hour)

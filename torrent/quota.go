@@ -66,6 +66,23 @@ func (s *Store) room() (why string, n int64) {
 	return why, n
 }
 
+// roomUnasked says whether n octets may be fetched that nobody here asked for: of
+// the disk 5 % stay free then, beside what always does (spec §4).
+func (s *Store) roomUnasked(n int64) error {
+	free, err := s.fs.Free(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	size, err := s.diskSize(s.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	if keep := max(s.cfg.MinFree, size/20); free-n < keep {
+		return fmt.Errorf("%w: %d octets are asked for, %d are free on the disk, and %d stay so", ErrQuota, n, free, keep)
+	}
+	return nil
+}
+
 // shares checks the quotas of group and author.
 func (s *Store) shares(n int64, o Owner) error {
 	s.mu.Lock()

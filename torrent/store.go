@@ -50,6 +50,9 @@ type Store struct {
 	db  *state.DB
 	fs  disk.FS
 
+	diskSize func(dir string) (int64, error)
+	openPart func(path string) (partFile, error) // to write a file that is being fetched
+
 	wmu sync.Mutex // held from reading a record to writing it changed
 
 	mu      sync.Mutex
@@ -61,9 +64,19 @@ type Store struct {
 	changed chan struct{} // closed and replaced when a record's state changes
 }
 
+// partFile is a file that is being fetched.
+type partFile interface {
+	io.WriterAt
+	io.Closer
+}
+
+func openPart(path string) (partFile, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE, 0o640)
+}
+
 // Open opens the store below cfg.Dir; the index lies in db.
 func Open(db *state.DB, cfg Config) (*Store, error) {
-	s := &Store{cfg: cfg.orDefault(), db: db, fs: disk.OS{}, index: map[Infohash]*Record{}, deny: map[string]bool{},
+	s := &Store{cfg: cfg.orDefault(), db: db, fs: disk.OS{}, diskSize: disk.OS{}.Size, openPart: openPart, index: map[Infohash]*Record{}, deny: map[string]bool{},
 		blobs: map[Sum]int64{}, changed: make(chan struct{})}
 	for _, d := range []string{"files", "part", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(s.cfg.Dir, d), 0o750); err != nil {

@@ -57,7 +57,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 		k.followers.Stop(index.Name())
 		return nil, errors.Join(err, cache.Close())
 	}
-	s.forum, s.threads, s.setupCode = h, index, code
+	s.forum, s.threads, s.setupCode, s.member = h, index, code, f.Member
 	var over sync.WaitGroup
 	over.Go(func() {
 		if err := f.Run(ctx); err != nil {

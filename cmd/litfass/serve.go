@@ -64,10 +64,11 @@ type server struct {
 	parts     []*part // started, in order
 	ready     bool
 	metrics   []func(w *metricWriter)
-	seen      func(peers []string) // told whose a new connection may be
-	forum     http.Handler         // nil: no browser door
-	threads   *threads.Index       // nil: no browser door
-	setupCode string               // for the first account from another machine; "": there is one
+	seen      func(peers []string)       // told whose a new connection may be
+	forum     http.Handler               // nil: no browser door
+	member    func(*http.Request) string // the account that a browser is logged in as, or ""; nil: no browser door
+	threads   *threads.Index             // nil: no browser door
+	setupCode string                     // for the first account from another machine; "": there is one
 	reloads   []func(cfg config) error
 	broken    chan error // a part that stopped working
 

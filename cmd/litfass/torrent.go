@@ -128,7 +128,7 @@ func (s *server) startTorrents(context.Context) (*part, error) {
 	room.pages = web.New(web.Config{Store: room.store, Engine: e, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"),
 		Trackers: k.cfg.Torrent.Trackers, MayFetch: s.mayFetch, Log: s.log})
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &torrent.Follower{Store: room.store, Engine: e, Spool: k.spool, Believe: believed,
+	f := &torrent.Follower{Store: room.store, Engine: e, Spool: k.spool, Believe: func(e spool.Entry) bool { return k.believed(ctx, e) },
 		Seeds: func(h torrent.Infohash) int { return room.tracker.Seeds(h) }}
 	if err := k.followers.Start(ctx, f, agent.AtBeginning); err != nil {
 		cancel()
@@ -159,9 +159,18 @@ func (s *server) startTorrents(context.Context) (*part, error) {
 	}}, nil
 }
 
-// believed: nothing is fetched unasked unless its author signed it (spec §4).
-func believed(e spool.Entry) bool {
-	return e.Proof.State == article.ProofHolds && e.Proof.Purpose != "gate"
+// believed: nothing is fetched unasked unless its author signed it and is known here
+// (spec §4).
+func (k *core) believed(ctx context.Context, e spool.Entry) bool {
+	if e.Proof.State != article.ProofHolds || e.Proof.Purpose == "gate" {
+		return false
+	}
+	groups, _ := article.LenientGroups(e.Newsgroups, 0)
+	result, err := k.keys.Judge(ctx, e.Proof, e.Arrived, groups)
+	if err != nil {
+		k.log.Warn("torrents: judge a signature", "id", e.ID, "error", err)
+	}
+	return err == nil && result == agent.Verified
 }
 
 // serveTracker opens the UDP tracker and livesync, where they are configured.
@@ -223,8 +232,12 @@ func (c trackerSection) sync() (cfg tracker.SyncConfig, listen string, on bool, 
 	return cfg, or(c.LivesyncListen, ":9696"), c.Livesync != "" || len(cfg.To) > 0 || c.LivesyncListen != "", nil
 }
 
-// mayFetch: this machine, http.trusted, and not somebody behind a proxy.
+// mayFetch: members who are logged in, wherever they are; this machine, http.trusted,
+// and not somebody behind a proxy.
 func (s *server) mayFetch(r *http.Request) bool {
+	if s.member != nil && s.member(r) != "" {
+		return true
+	}
 	if s.core.cfg.HTTP.Anonymous == "none" {
 		return false
 	}

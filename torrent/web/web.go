@@ -28,6 +28,9 @@ type Config struct {
 	MayFetch func(*http.Request) bool
 	Log      *slog.Logger  // nil: none
 	Patience time.Duration // without an octet for that long: 504; default 30 s
+	// Settle is how long a torrent that is not known is waited for: its article may
+	// have come a moment ago. Default 1 s.
+	Settle time.Duration
 }
 
 // Handler serves /t/... and /magnet. Hand it requests as they came: a mux that
@@ -40,6 +43,9 @@ type Handler struct {
 func New(cfg Config) *Handler {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
+	}
+	if cfg.Settle == 0 {
+		cfg.Settle = time.Second
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -122,7 +128,7 @@ func (h *Handler) inside(w http.ResponseWriter, r *http.Request, hash torrent.In
 		http.NotFound(w, r)
 		return
 	}
-	st, err := h.status(hash)
+	st, err := h.settled(r.Context(), hash)
 	if err != nil {
 		h.absent(w, r, hash, err)
 		return
@@ -155,6 +161,25 @@ func (h *Handler) status(hash torrent.Infohash) (torrent.Status, error) {
 	}
 	rec, err := h.cfg.Store.Record(hash)
 	return torrent.Status{Record: rec}, err
+}
+
+// settled is status, with a short wait for a torrent that is not known yet: a page
+// may show an article before the follower has read it.
+func (h *Handler) settled(ctx context.Context, hash torrent.Infohash) (torrent.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.cfg.Settle)
+	defer cancel()
+	for {
+		changed := h.cfg.Store.Changed()
+		st, err := h.status(hash)
+		if !errors.Is(err, torrent.ErrNotFound) {
+			return st, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return st, err
+		}
+	}
 }
 
 // mayFetch: a request that another node's engine sends never starts a fetch here,

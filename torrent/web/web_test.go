@@ -298,3 +298,22 @@ func TestMagnetPage(t *testing.T) {
 		t.Errorf("from here: %d", res.StatusCode)
 	}
 }
+
+// TestArticleJustCame: who asks before the follower has read the article waits a moment.
+func TestArticleJustCame(t *testing.T) {
+	s := newStore(t, "http://n")
+	hash, _ := hex.DecodeString("0102030405060708090a0b0c0d0e0f1011121314")
+	h := New(Config{Store: s, URL: "http://n", Settle: 20 * time.Second})
+	told := make(chan error, 1)
+	go func() { told <- s.Note(torrent.Magnet{Hash: torrent.Infohash(hash), Name: "x", Length: 5}) }()
+	if res := get(t, h, "/t/0102030405060708090a0b0c0d0e0f1011121314/"); res.StatusCode != 200 {
+		t.Errorf("%d", res.StatusCode)
+	}
+	if err := <-told; err != nil {
+		t.Error(err)
+	}
+	h = New(Config{Store: s, URL: "http://n", Settle: time.Millisecond})
+	if res := get(t, h, "/t/0102030405060708090a0b0c0d0e0f1011121315/"); res.StatusCode != 404 {
+		t.Errorf("never heard of: %d", res.StatusCode)
+	}
+}
