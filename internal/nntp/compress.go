@@ -33,8 +33,9 @@ type Compressors struct {
 	free chan *flate.Writer // nil entries: not made yet
 }
 
-// deflateLevel: of overviews, level 5 leaves a fifth; 9 leaves little less.
-const deflateLevel = 5
+// deflateLevel: of 300 KB of overview, level 1 leaves a 4.9th in 0.65 ms, level 5 a
+// 5.4th in 2.2 ms.
+const deflateLevel = 1
 
 func (p *Compressors) init() {
 	if p.Most == 0 {
