@@ -36,10 +36,11 @@ type Fetched struct {
 var errGone = errors.New("the neighbour's statements begin anew")
 
 // Pull brings what the directory at base (http://HOST:PORT) has and this node has
-// not: at first, and when the neighbour began anew, its snapshot; then what came
-// since. The first snapshot of a neighbour that the operator named passes without
-// quotas, what comes since counts against source (see pki.Ledger.Apply). What a
-// quota stops is asked for again at the next pull. An error leaves what was taken.
+// not: at first its snapshot, then what came since. That one snapshot of a
+// neighbour whom the operator named passes without quotas; all else counts against
+// source (see pki.Ledger.Apply), also when the neighbour says that it began anew,
+// or it could get past its quota again and again. What a quota stops is asked for
+// again at the next pull. An error leaves what was taken.
 func (f *Fetcher) Pull(ctx context.Context, base, source string) (Fetched, error) {
 	var got Fetched
 	base, err := CleanURL(base)
@@ -51,9 +52,10 @@ func (f *Fetcher) Pull(ctx context.Context, base, source string) (Fetched, error
 		return got, err
 	}
 	if at > 0 {
-		if err = f.since(ctx, base, source, at, &got); !errors.Is(err, errGone) {
-			return got, err
+		if err = f.since(ctx, base, source, at, &got); errors.Is(err, errGone) {
+			err = f.since(ctx, base, source, 0, &got)
 		}
+		return got, err
 	}
 	if at, err = f.snapshot(ctx, base, &got); err != nil {
 		return got, err
@@ -160,7 +162,7 @@ func (f *Fetcher) snapshot(ctx context.Context, base string, got *Fetched) (at u
 
 // since follows the neighbour's log to its end, or to where a quota stops it.
 func (f *Fetcher) since(ctx context.Context, base, source string, at uint64, got *Fetched) error {
-	for {
+	for range sincePages {
 		to, n, err := f.page(ctx, base, source, at, got)
 		if err != nil || n == 0 || to <= at {
 			return err
@@ -173,7 +175,11 @@ func (f *Fetcher) since(ctx context.Context, base, source string, at uint64, got
 		}
 		at = to
 	}
+	return nil // the rest at the next pull
 }
+
+// sincePages bounds one pull: 1,000 statements a page.
+const sincePages = 2000
 
 func (f *Fetcher) page(ctx context.Context, base, source string, at uint64, got *Fetched) (to uint64, n int, err error) {
 	r, err := f.get(ctx, base+Path+"since/"+strconv.FormatUint(at, 10))

@@ -59,8 +59,11 @@ func TestFetch(t *testing.T) {
 	if err := b.keys.Ledger.SetFetchedTo(srv.URL, 1000); err != nil {
 		t.Fatal(err)
 	}
-	if got := pull(); !got.Whole {
+	if got := pull(); got.Whole { // began anew: page by page, under quotas
 		t.Fatalf("%+v", got)
+	}
+	if at, err := b.keys.Ledger.FetchedTo(srv.URL); err != nil || at == 0 || at >= 1000 {
+		t.Errorf("the place after it began anew: %d, %v", at, err)
 	}
 }
 
