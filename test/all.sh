@@ -16,18 +16,6 @@ if command -v "${CC:-gcc}" >/dev/null 2>&1; then
 else
 	echo "SKIPPED: the race detector's run; it needs a C compiler: apt-get install gcc libc6-dev"
 fi
-# Real programs, one package at a time: they measure and wait. They are not ours and the machine may be busy, so up
-# to two tests that failed get a second chance alone, and are named for it.
-failed=.cache/failed
-rm -f "$failed"
-if ! $go test -json -p 1 -count 1 -tags interop -timeout 20m ./test/... 2>&1 | .cache/report "real programs" "$failed"; then
-	if [ -s "$failed" ] && [ "$(wc -l <"$failed")" -le 2 ]; then
-		while read -r package name; do
-			$go test -json -count 1 -tags interop -timeout 10m -run "^$name\$" "$package" </dev/null 2>&1 | .cache/report "again: $name" &&
-				echo "FLAKY: $package $name failed first and passed alone" || fail=1
-		done <"$failed"
-	else
-		fail=1
-	fi
-fi
+# real programs one package at a time: they measure and wait
+part "real programs" $go test -json -p 1 -count 1 -tags interop -timeout 20m ./test/...
 exit $fail

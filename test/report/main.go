@@ -1,8 +1,6 @@
 // Command report reads the output of go test -json and sums it up: a line per
 // package, the output of what failed, and every skip by name with its reason.
-// Its exit code is 1 if anything failed; a second argument names a file that then
-// gets a line "PACKAGE TEST" for each top test that failed, if that is the whole
-// reason.
+// Its exit code is 1 if anything failed.
 package main
 
 import (
@@ -27,7 +25,6 @@ type summary struct {
 	output                  map[string][]string // lines by package and test
 	skips                   []string
 	seconds                 float64
-	again                   []string // "PACKAGE TEST"
 }
 
 func main() {
@@ -39,11 +36,6 @@ func main() {
 	s.read(os.Stdin, os.Stdout)
 	if s.print(os.Stdout, name) {
 		return
-	}
-	if len(os.Args) > 2 && len(s.again) > 0 {
-		if err := os.WriteFile(os.Args[2], []byte(strings.Join(s.again, "\n")+"\n"), 0o600); err != nil {
-			fmt.Fprintln(os.Stderr, "report:", err)
-		}
 	}
 	os.Exit(1)
 }
@@ -108,9 +100,6 @@ func (s *summary) test(e event, key string, w io.Writer) {
 		s.passed++
 	case "fail":
 		s.failed++
-		if !strings.Contains(e.Test, "/") {
-			s.again = append(s.again, e.Package+" "+e.Test)
-		}
 		fmt.Fprintf(w, "\nFAILED %s\n%s\n", key, strings.Join(s.output[key], ""))
 	case "skip":
 		s.skipped++
