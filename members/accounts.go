@@ -278,7 +278,8 @@ func (b *Book) Passwd(ctx context.Context, name, password string) error {
 	})
 }
 
-// Remove removes an account with its read state and subscriptions.
+// Remove removes an account with all that it kept: what it has read, subscriptions,
+// watches, mutes, drafts.
 func (b *Book) Remove(_ context.Context, name string) error {
 	defer b.forget()
 	return b.DB.Update(func(tx *state.Tx) error {
@@ -292,16 +293,12 @@ func (b *Book) Remove(_ context.Context, name string) error {
 			return err
 		}
 		for _, bk := range [...]string{readBucket, subsBucket} {
-			var keys []string
-			tx.Each(bk, name+"\x00", "", func(k string, _ []byte) bool {
-				keys = append(keys, k)
-				return true
-			})
-			for _, k := range keys {
-				if err := tx.Delete(bk, k); err != nil {
-					return err
-				}
+			if err := dropAll(tx, bk, name); err != nil {
+				return err
 			}
+		}
+		if err := dropShelf(tx, name); err != nil {
+			return err
 		}
 		return tx.Delete(bucket, name)
 	})

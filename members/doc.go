@@ -1,5 +1,5 @@
 // Package members keeps the accounts of a node: passwords, limits, bans,
-// subscriptions, and what each has read. Rights made here serve every door;
+// subscriptions, what each has read, watches, mutes and is writing. Rights made here serve every door;
 // what they allow is decided by agent alone.
 //
 // A password is kept as an argon2id hash (16 MiB, 3 passes, 1 lane: RFC 9106)
@@ -13,4 +13,8 @@
 //	members.email  address            NAME
 //	members.read   NAME NUL GROUP     Ranges as text
 //	members.subs   NAME NUL GROUP     "" (subscribed)
+//	members.watch  NAME NUL ROOT-ID   Watch as JSON
+//	members.watchers  ROOT-ID NUL NAME   "" (the same, found from the thread)
+//	members.mute   NAME NUL IDENTITY  Mute as JSON
+//	members.draft  NAME NUL ID        Draft as JSON
 package members
