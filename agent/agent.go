@@ -31,6 +31,10 @@ type Agent struct {
 	Random  func(p []byte) error // nil: the system's
 	Log     *slog.Logger         // nil: silent
 
+	// Superseded is told of an article that its author replaced, before it goes: who
+	// wants to show earlier versions keeps them. An error is tried again. nil: nobody.
+	Superseded func(ctx context.Context, old *article.Article, by article.ID) error
+
 	wants   wants
 	refused refused
 	counts  counts
@@ -50,6 +54,7 @@ type Origin struct {
 	TLS     bool
 	Trusted bool   // the address is in the door's `trusted` list: its `anonymous` setting applies
 	Cert    string // spki:sha256:B64 of the client's TLS key, or ""
+	Secret  string // of a guest, which only his client keeps: it opens the Cancel-Locks of what he posts; "": none
 
 	Offered article.ID // the id that IHAVE or TAKETHIS named, or ""
 	Conn    *Conn      // the connection, for reservations and order; nil: none

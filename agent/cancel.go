@@ -95,11 +95,30 @@ func (a *Agent) obey(ctx context.Context, te spool.Entry, order cancelOrder) err
 	}
 	if all {
 		where = nil
+		if err := a.tellSuperseded(ctx, te, order); err != nil {
+			return err
+		}
 	}
 	if err := a.Spool.Remove(ctx, te.Seq, where, a.now().Add(a.Policy.remember())); err != nil {
 		return fmt.Errorf("withdraw %s: %w", te.ID, err)
 	}
 	a.log().Info("article withdrawn", "id", te.ID, "by", order.ID)
+	return nil
+}
+
+func (a *Agent) tellSuperseded(ctx context.Context, te spool.Entry, order cancelOrder) error {
+	if a.Superseded == nil || order.Purpose != PurposePost {
+		return nil
+	}
+	art, err := a.Spool.Open(ctx, te.Seq)
+	if errors.Is(err, spool.ErrNotFound) {
+		return nil
+	} else if err == nil {
+		err = a.Superseded(ctx, art, order.ID)
+	}
+	if err != nil {
+		return fmt.Errorf("keep what %s replaces: %w", order.ID, err)
+	}
 	return nil
 }
 

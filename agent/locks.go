@@ -56,9 +56,23 @@ func (a *Agent) cancelKey(account string, id article.ID) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return keyText(secret, account, id), nil
+}
+
+func keyText(secret []byte, who string, id article.ID) string {
 	h := hmac.New(sha256.New, secret)
-	h.Write([]byte(account + "\x00" + string(id)))
-	return base64.StdEncoding.EncodeToString(h.Sum(nil)), nil
+	h.Write([]byte(who + "\x00" + string(id)))
+	return base64.StdEncoding.EncodeToString(h.Sum(nil))
+}
+
+// guestKey is the key text for an article of a guest: the same scheme, with the
+// secret that his client keeps.
+func guestKey(secret string, id article.ID) string { return keyText([]byte(secret), "guest", id) }
+
+// Unlocks says whether the guest who keeps secret posted the article with this id
+// and Cancel-Lock: he may withdraw it.
+func Unlocks(lock, secret string, id article.ID) bool {
+	return secret != "" && opens(lock, "sha256:"+guestKey(secret, id))
 }
 
 // lockOf is the c-lock that a key text opens under scheme ("" if unknown).
@@ -98,14 +112,18 @@ func opens(locks, keys string) bool {
 	return false
 }
 
-// lock adds Cancel-Lock to what an account posts, and Cancel-Key to what would
-// withdraw an article of the same account. Both are unsigned fields.
+// lock adds Cancel-Lock to what an account or a guest with a secret posts, and
+// Cancel-Key to what would withdraw an article of the same. Both are unsigned fields.
 func (in *injection) lock() error {
-	if in.o.Account == "" {
+	keyFor := func(id article.ID) (string, error) { return in.cancelKey(in.o.Account, id) }
+	switch {
+	case in.o.Account != "":
+	case in.o.Secret != "":
+		keyFor = func(id article.ID) (string, error) { return guestKey(in.o.Secret, id), nil }
+	default:
 		return nil
 	}
-	id := article.ID(in.d.Get("Message-ID"))
-	key, err := in.cancelKey(in.o.Account, id)
+	key, err := keyFor(article.ID(in.d.Get("Message-ID")))
 	if err != nil {
 		return err
 	}
@@ -117,7 +135,7 @@ func (in *injection) lock() error {
 	if target == "" {
 		return nil
 	}
-	if key, err = in.cancelKey(in.o.Account, article.ID(target)); err != nil {
+	if key, err = keyFor(article.ID(target)); err != nil {
 		return err
 	}
 	appendField(in.d, "Cancel-Key", "sha256:"+key)
