@@ -32,6 +32,9 @@ func (x *session) handshake() error {
 		x.srv.Counts.BadHandshakes.Add(1)
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
+	if tc.ConnectionState().NegotiatedProtocol == tlsid.ALPNChallenge {
+		return errClosed // RFC 8737 §3: an authority looked at the certificate, nothing follows
+	}
 	if err := x.c.Upgrade(tc); err != nil {
 		return err
 	}

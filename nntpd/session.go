@@ -53,7 +53,9 @@ func (x *session) run() {
 		}
 	}()
 	if x.implicit {
-		if err = x.handshake(); err != nil {
+		if err = x.handshake(); errors.Is(err, errClosed) {
+			return
+		} else if err != nil {
 			x.log().Info("nntp: connection lost", "error", err)
 			return
 		}

@@ -64,6 +64,7 @@ type Config struct {
 	TempDir        string
 	PostmasterFile string      // mbox for mail to postmaster; "": thrown away
 	TLS            *tls.Config // nil: no STARTTLS
+	OfferTLS       func() bool // whether a new connection is offered STARTTLS; nil: always
 	LMTP           bool
 	Submission     bool // every sender must log in
 	MaxConns       int  // connections at a time; 0: 200
@@ -88,7 +89,7 @@ type Counts struct {
 // Server is a mail door: SMTP, or LMTP, on any number of listeners.
 type Server struct {
 	cfg   Config
-	smtp  *smtp.Server
+	smtp  lanes
 	conv  converter
 	held  *holder
 	slots chan struct{}
@@ -118,13 +119,16 @@ func New(cfg Config) *Server {
 	if cfg.State != nil && cfg.Mailer != nil {
 		s.held = newHolder(cfg.State, cfg.Now)
 	}
-	s.smtp = s.protocol()
+	s.smtp = s.lanes()
 	return s
 }
 
-func (s *Server) protocol() *smtp.Server {
+func (s *Server) protocol(secure bool) *smtp.Server {
 	p := smtp.NewServer(smtp.BackendFunc(s.session))
-	p.Domain, p.LMTP, p.TLSConfig = s.cfg.Host, s.cfg.LMTP, s.cfg.TLS
+	p.Domain, p.LMTP = s.cfg.Host, s.cfg.LMTP
+	if secure {
+		p.TLSConfig = s.cfg.TLS
+	}
 	p.MaxMessageBytes, p.MaxRecipients = s.cfg.MaxMessage, 50
 	p.MaxLineLength = 32 << 10                                   // some programs send paragraphs as one line; RFC 5321 §4.5.3.1.6 asks for 1,000
 	p.ReadTimeout, p.WriteTimeout = 5*time.Minute, 5*time.Minute // RFC 5321 §4.5.3.2
@@ -142,7 +146,7 @@ func (q quiet) Println(v ...any)          { q.log.Debug("smtp: " + fmt.Sprint(v.
 
 // Serve takes connections from l until Shutdown. It returns nil then.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.smtp.Serve(l)
+	err := s.smtp.serve(l)
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, smtp.ErrServerClosed) {
 		return nil
 	}
@@ -150,14 +154,7 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Shutdown lets running transactions end until ctx is done, then cuts them off.
-func (s *Server) Shutdown(ctx context.Context) error {
-	err := s.smtp.Shutdown(ctx)
-	if err != nil && !errors.Is(err, smtp.ErrServerClosed) {
-		_ = s.smtp.Close() // what is cut off was not acknowledged
-		return err
-	}
-	return nil
-}
+func (s *Server) Shutdown(ctx context.Context) error { return s.smtp.shutdown(ctx) }
 
 // Counts returns what the server did so far.
 func (s *Server) Counts() Counts {

@@ -167,6 +167,9 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 		for _, a := range p.addrs {
 			st.Doors = append(st.Doors, doorJSON{p.name, a})
 		}
+		for _, a := range p.secure {
+			st.Doors = append(st.Doors, doorJSON{p.name + ".tls", a})
+		}
 	}
 	s.mu.Unlock()
 	for g, err := range k.spool.Groups(ctx) {

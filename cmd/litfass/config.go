@@ -56,6 +56,13 @@ type tlsSection struct {
 	Cert   string   `toml:"cert" doc:"certificate chain, a PEM file; empty: the node's own, for implicit TLS and pinned peers" kind:"path"`
 	Key    string   `toml:"key" doc:"its key, a PEM file" kind:"path"`
 	Listen []string `toml:"listen" doc:"addresses for implicit TLS; usual: 127.0.0.1:1563"`
+
+	ACME acmeSection `toml:"acme" doc:"a certificate by ACME (RFC 8555), asked for and renewed by itself; instead of cert and key"`
+}
+
+// webTLSSection opens the browser's door with TLS.
+type webTLSSection struct {
+	Listen []string `toml:"listen" doc:"addresses for https, with the certificate of nntp.tls; usual: :443; set url too"`
 }
 
 type smtpSection struct {
@@ -79,6 +86,8 @@ type httpSection struct {
 	Anonymous string   `toml:"anonymous" doc:"none | read | post: what a guest may do" oneof:"none read post"`
 	Trusted   []string `toml:"trusted" doc:"these guests need no captcha, and may see /metrics" kind:"prefix"`
 	Proxies   []string `toml:"proxies" doc:"reverse proxies whose address header counts" kind:"prefix"`
+
+	TLS webTLSSection `toml:"tls" doc:"https without a reverse proxy"`
 }
 
 type torrentSection struct {
@@ -142,6 +151,7 @@ func defaults() config {
 		NNTP: nntpSection{
 			Listen: []string{"127.0.0.1:1119"}, Anonymous: "post", Trusted: local,
 			MaxArticle: 1 << 20, MaxPost: 64 << 20,
+			TLS: tlsSection{ACME: acmeSection{Directory: tlsid.LetsEncrypt}},
 		},
 		SMTP: smtpSection{Listen: []string{"127.0.0.1:2525"}, Anonymous: "post", Trusted: local, Selector: "litfass"},
 		HTTP: httpSection{
@@ -239,6 +249,7 @@ func (c *config) decode(text string) error {
 	}
 	c.Data, c.SMTP.DKIM = c.abs(c.Data), c.abs(c.SMTP.DKIM)
 	c.NNTP.TLS.Cert, c.NNTP.TLS.Key = c.abs(c.NNTP.TLS.Cert), c.abs(c.NNTP.TLS.Key)
+	c.NNTP.TLS.ACME.CA = c.abs(c.NNTP.TLS.ACME.CA)
 	return nil
 }
 
@@ -294,6 +305,7 @@ func (c *config) check() error {
 	}
 	for key, list := range map[string][]string{
 		"nntp.listen": c.NNTP.Listen, "nntp.tls.listen": c.NNTP.TLS.Listen, "http.listen": c.HTTP.Listen,
+		"http.tls.listen": c.HTTP.TLS.Listen, "nntp.tls.acme.listen": c.NNTP.TLS.ACME.Listen,
 		"smtp.listen": c.SMTP.Listen, "smtp.submission": c.SMTP.Submission, "smtp.lmtp": c.SMTP.LMTP,
 		"torrent.listen": {c.Torrent.Listen}, "torrent.tracker": {c.Torrent.Tracker},
 	} {
@@ -308,6 +320,7 @@ func (c *config) check() error {
 	if (c.NNTP.TLS.Cert == "") != (c.NNTP.TLS.Key == "") {
 		say("nntp.tls", "cert and key belong together: set both or none")
 	}
+	c.checkACME(say)
 	if h := c.SMTP.Smarthost; h != "" && h != "mx" {
 		if _, _, err := net.SplitHostPort(h); err != nil {
 			say("smtp.smarthost", "%q is neither host:port nor mx", h)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/litfass/litfass/agent"
@@ -45,7 +46,8 @@ type core struct {
 
 	keys *pki.Keyring
 	tls  *tlsid.Identity
-	shut []func() error // closes what was opened, last first
+	acme atomic.Pointer[acmeState] // nil: nothing was tried yet
+	shut []func() error            // closes what was opened, last first
 
 	// Set by a running node only.
 	followers   *agent.Followers

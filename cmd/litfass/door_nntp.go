@@ -51,7 +51,7 @@ func (s *server) startNNTP(context.Context) (*part, error) {
 		w.gauge("litfass_nntp_connections", "NNTP connections open now", float64(door.Open()))
 		door.Counts.Each(func(name, help string, n uint64) { w.counter("litfass_"+name, help, float64(n)) })
 	})
-	return &part{name: "nntp", addrs: append(addrs, tlsAddrs...), stop: func(stop context.Context) error {
+	return &part{name: "nntp", addrs: addrs, secure: tlsAddrs, stop: func(stop context.Context) error {
 		err := door.Shutdown(stop)
 		cancel()
 		wait()

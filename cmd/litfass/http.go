@@ -15,6 +15,7 @@ func (s *server) mux() http.Handler {
 	m := http.NewServeMux()
 	m.HandleFunc("GET /healthz", s.near(s.healthz))
 	m.HandleFunc("GET /metrics", s.near(s.metricsPage))
+	m.Handle("GET "+acmePath, s.core.tls.Challenges())
 	s.webRooms(m)
 	s.feedRoutes(m)
 	s.mailRoutes(m)

@@ -5,16 +5,13 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rsa"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/litfass/litfass/agent"
@@ -85,39 +82,6 @@ func readSigner(file string) (crypto.Signer, error) {
 	return nil, fmt.Errorf("%s: DKIM knows RSA and Ed25519 keys, this is a %T", file, key)
 }
 
-// certificate is what STARTTLS shows: nil without nntp.tls.cert. It is read anew
-// when the file changes.
-func (c config) certificate() (*tls.Config, error) {
-	cert, key := c.NNTP.TLS.Cert, c.NNTP.TLS.Key
-	if cert == "" {
-		return nil, nil
-	}
-	var mu sync.Mutex
-	var have *tls.Certificate
-	var changed time.Time
-	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-		mu.Lock()
-		defer mu.Unlock()
-		at, err := os.Stat(cert)
-		if err == nil && have != nil && at.ModTime().Equal(changed) {
-			return have, nil
-		}
-		fresh, lerr := tls.LoadX509KeyPair(cert, key)
-		if lerr != nil || err != nil {
-			if have != nil { // in the middle of being replaced
-				return have, nil
-			}
-			return nil, errors.Join(lerr, err)
-		}
-		have, changed = &fresh, at.ModTime()
-		return have, nil
-	}
-	if _, err := get(nil); err != nil {
-		return nil, fmt.Errorf("nntp.tls.cert: %w", err)
-	}
-	return &tls.Config{GetCertificate: get, MinVersion: tls.VersionTLS12}, nil
-}
-
 // startCourier sends mail to subscribers and moderators.
 func (s *server) startCourier(context.Context) (*part, error) {
 	c, err := s.core.mails()
@@ -153,22 +117,15 @@ func (s *server) startCourier(context.Context) (*part, error) {
 // startSMTP opens the mail doors: for other servers, for members, and LMTP.
 func (s *server) startSMTP(context.Context) (*part, error) {
 	k := s.core
-	secure, err := k.cfg.certificate()
-	if err != nil {
-		return nil, err
-	}
 	if len(k.cfg.SMTP.LMTP) > 0 && len(k.cfg.SMTP.Front) == 0 {
 		s.log.Warn("smtp.lmtp is open, but smtp.front names no mail server: what comes from smtp.trusted is posted whoever sent it")
 	}
 	cfg := smtpd.Config{
-		TLS:    secure,
+		TLS: k.tls.Server(), OfferTLS: k.tls.Configured, // a certificate of our own making would frighten mail programs
 		Domain: k.cfg.mailDomain(k.host), Host: k.host, Anonymous: k.cfg.SMTP.Anonymous, Trusted: prefixes(k.cfg.SMTP.Trusted),
 		Front: prefixes(k.cfg.SMTP.Front), MaxMessage: int64(k.cfg.NNTP.MaxPost), Cutoff: time.Duration(k.cfg.Spool.Cutoff),
 		TempDir: k.dir.path, PostmasterFile: k.dir.join("postmaster.mbox"), Agent: k.agent, Accounts: k.members, Spool: k.spool,
 		HTMLText: content.TextOfHTML, Now: k.now, Log: s.log,
-	}
-	if k.tls.Configured() { // a certificate of our own making would frighten mail programs
-		cfg.TLS = k.tls.Server()
 	}
 	if k.cfg.SMTP.Smarthost != "" { // only who can send mail can ask for confirmation
 		c, err := k.mails()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -53,18 +54,28 @@ func orClosed(err error) error {
 func (s *server) startHTTP(context.Context) (*part, error) {
 	k := s.core
 	ls, err := listen("http", k.cfg.HTTP.Listen)
-	if err != nil || len(ls) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	hs := &http.Server{Handler: s.mux(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	secure, err := listen("http.tls", k.cfg.HTTP.TLS.Listen)
+	if err != nil || len(ls)+len(secure) == 0 {
+		for _, l := range ls {
+			l.Close()
+		}
+		return nil, err
+	}
+	hs := &http.Server{Handler: s.mux(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10,
+		TLSConfig: k.webTLS(), ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug)}
 	addrs, wait := s.serveOn("http", ls, func(l net.Listener) error { return orClosed(hs.Serve(l)) })
-	return &part{name: "http", addrs: addrs, stop: func(ctx context.Context) error {
+	tlsAddrs, tlsWait := s.serveOn("http.tls", secure, func(l net.Listener) error { return orClosed(hs.ServeTLS(l, "", "")) })
+	return &part{name: "http", addrs: addrs, secure: tlsAddrs, stop: func(ctx context.Context) error {
 		short, cancel := context.WithTimeout(ctx, 2*time.Second) // browsers keep connections open; nothing is lost
 		defer cancel()
 		if hs.Shutdown(short) != nil {
 			hs.Close()
 		}
 		wait()
+		tlsWait()
 		return nil
 	}}, nil
 }

@@ -77,9 +77,10 @@ type server struct {
 
 // part is one piece of a node that runs: a door, the followers, the control socket.
 type part struct {
-	name  string
-	addrs []string                        // where it listens, for people
-	stop  func(ctx context.Context) error // drains until ctx ends, then cuts off
+	name   string
+	addrs  []string                        // where it listens, for people
+	secure []string                        // where it wants TLS from the first octet
+	stop   func(ctx context.Context) error // drains until ctx ends, then cuts off
 }
 
 // run starts the parts in order, waits for the end, and stops them in reverse.
@@ -122,6 +123,7 @@ func (s *server) start(ctx context.Context) error {
 		s.startSearch,  // words for the browser
 		s.startForum,   // threads for the browser
 		s.startHTTP,    // browsers, feeds, metrics
+		s.startACME,    // a certificate that everybody can check
 		s.startExpiry,  // old articles
 		s.startControl, // commands: last, they see a node that is whole
 	} {

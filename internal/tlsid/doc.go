@@ -1,5 +1,6 @@
 // Package tlsid is a node's TLS identity: the certificate of the configuration,
-// or one that the node makes for itself, and pins, by which nodes know each
+// one that an authority issues for the node's own key when asked by ACME (RFC
+// 8555), or one that the node makes for itself, and pins, by which nodes know each
 // other's keys without anybody's authority.
 //
 // The key of a self-made certificate is kept, the certificate is made anew at

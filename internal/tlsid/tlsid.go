@@ -23,8 +23,11 @@ type Identity struct {
 	mu     sync.Mutex
 	files  [2]string // certificate and key, or empty
 	loaded *tls.Certificate
+	issued *tls.Certificate // by an authority, for our own key: see Keep
 	seen   [2]stamp
 	looked time.Time
+
+	challenges challenges
 }
 
 // stamp tells one content of a file from another.
@@ -104,10 +107,13 @@ func stamps(files [2]string) (s [2]stamp, err error) {
 func (i *Identity) current() *tls.Certificate {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	now := i.now()
 	if i.loaded == nil {
+		if i.valid(now) {
+			return i.issued
+		}
 		return i.own
 	}
-	now := i.now()
 	if d := now.Sub(i.looked); d >= 0 && d < lookEvery {
 		return i.loaded
 	}
@@ -130,12 +136,17 @@ func (i *Identity) current() *tls.Certificate {
 	return c
 }
 
-// Configured says whether the certificate is one of the configuration, which
-// clients may be able to check: only then is STARTTLS listed.
+// valid says whether an authority's certificate can be shown; i.mu is held.
+func (i *Identity) valid(now time.Time) bool {
+	return i.issued != nil && now.Before(i.issued.Leaf.NotAfter)
+}
+
+// Configured says whether the certificate is one of the configuration or of an
+// authority, which clients may be able to check: only then is STARTTLS listed.
 func (i *Identity) Configured() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return i.loaded != nil
+	return i.loaded != nil || i.valid(i.now())
 }
 
 // Pin is the pin of the key shown now, for neighbours to write down.
@@ -152,11 +163,13 @@ func (i *Identity) Server() *tls.Config {
 	nobody := x509.NewCertPool()
 	nobody.AddCert(i.own.Leaf)
 	return &tls.Config{
-		MinVersion:     tls.VersionTLS12,
-		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.current(), nil },
-		ClientAuth:     tls.RequestClientCert,
-		ClientCAs:      nobody,
-		Time:           i.now,
+		MinVersion:         tls.VersionTLS12,
+		GetCertificate:     func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return i.current(), nil },
+		GetConfigForClient: i.challenges.forHello,
+
+		ClientAuth: tls.RequestClientCert,
+		ClientCAs:  nobody,
+		Time:       i.now,
 	}
 }
 

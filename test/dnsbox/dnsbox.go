@@ -24,6 +24,16 @@ type Zone struct {
 // Serve answers from z until the test ends. The resolver it returns asks nobody else.
 func Serve(t testing.TB, z Zone) *net.Resolver {
 	t.Helper()
+	addr := Listen(t, z)
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "udp", addr)
+	}}
+}
+
+// Listen is Serve for other programs: it returns the server's UDP address.
+func Listen(t testing.TB, z Zone) string {
+	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -42,11 +52,7 @@ func Serve(t testing.TB, z Zone) *net.Resolver {
 			}
 		}
 	})
-	addr := pc.LocalAddr().String()
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "udp", addr)
-	}}
+	return pc.LocalAddr().String()
 }
 
 func (z Zone) answer(query []byte) []byte {

@@ -53,6 +53,8 @@ type Options struct {
 	Data   string // default: Dir/data
 	Host   string // path identity; default "node.test.example"
 	Addr   string // of the NNTP door; default: a free one
+	SMTP   string // addresses of the mail and the web door; default: closed
+	HTTP   string
 	Groups []string
 	Links  []Link
 	More   string // further lines of configuration, at the top level
@@ -88,8 +90,8 @@ func New(bin string, o Options) (*Node, error) {
 	}
 	n := &Node{Host: o.Host, Addr: o.Addr, Dir: o.Dir, bin: bin}
 	var b strings.Builder
-	fmt.Fprintf(&b, "host = %q\ndata = %q\n%s\n[nntp]\nlisten = [%q]\n[smtp]\nlisten = []\n[http]\nlisten = []\n[torrent]\nlisten = \"\"\n",
-		o.Host, o.Data, o.More, o.Addr)
+	fmt.Fprintf(&b, "host = %q\ndata = %q\n%s\n[nntp]\nlisten = [%q]\n[smtp]\nlisten = [%s]\n[http]\nlisten = [%s]\n[torrent]\nlisten = \"\"\n",
+		o.Host, o.Data, o.More, o.Addr, quoted(o.SMTP), quoted(o.HTTP))
 	for _, l := range o.Links {
 		fmt.Fprintf(&b, "[[peer]]\nname = %q\naddress = %q\nsend = %q\nfrom = [\"127.0.0.0/8\"]\nold = true\n", l.Name, l.Addr, l.Send)
 	}
@@ -102,6 +104,14 @@ func New(bin string, o Options) (*Node, error) {
 		}
 	}
 	return n, nil
+}
+
+// quoted is an address in a list, or none.
+func quoted(addr string) string {
+	if addr == "" {
+		return ""
+	}
+	return fmt.Sprintf("%q", addr)
 }
 
 func (n *Node) config() string { return filepath.Join(n.Dir, "litfass.toml") }
