@@ -129,7 +129,7 @@ func (in *injection) orders(ctx context.Context, verb string, names []article.Gr
 // approved checks the right to say Approved: in the moderated groups named, or,
 // where there are none, in all.
 func (in *injection) approved(ctx context.Context, names []article.Group) error {
-	if in.d.Get("Approved") == "" || groupControl(controlVerb(in.d.Get("Control"))) {
+	if in.d.Get("Approved") == "" || groupControl(controlVerb(in.d.Get("Control"))) || in.signedApproval() {
 		return nil
 	}
 	var where []article.Group
@@ -152,6 +152,40 @@ func (in *injection) approved(ctx context.Context, names []article.Group) error 
 		}
 	}
 	return nil
+}
+
+// signedApproval says whether the draft came with a moderator's signature to a
+// moderated group: then approvedBy asks for his right, not for the sender's.
+func (in *injection) signedApproval() bool {
+	return in.signed && in.Keys != nil && in.approvalSigned() && in.moderated()
+}
+
+// approvedBy asks that each moderated group is approved by the signature of somebody
+// who moderates there, or that the sender does: pki.md §2.6 (6).
+func (in *injection) approvedBy(ctx context.Context, p *article.Proof) error {
+	for _, g := range in.groups {
+		if g.Status != spool.Moderated || approvedFor(p, g.Name) {
+			continue
+		}
+		err := in.acc.May(ctx, Moderate, g.Name)
+		var r *Refusal
+		if errors.As(err, &r) {
+			return &Refusal{Reason: Unproven, Code: "unapproved", Text: fmt.Sprintf("%s is moderated and the article is not approved by one of its moderators", g.Name)}
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// approvedFor says whether a signature approves for a group.
+func approvedFor(p *article.Proof, g article.Group) bool {
+	for _, ap := range p.Approve {
+		if slices.Contains(ap.Right, g) {
+			return true
+		}
+	}
+	return false
 }
 
 // filter asks the filters, about the article as it is before detaching.
@@ -370,15 +404,44 @@ func (in *injection) prove(ctx context.Context, art *article.Article) (article.P
 		return article.Proof{}, nil
 	}
 	p, result, hold, err := in.Keys.Verify(ctx, art, in.now, false)
-	switch {
-	case result == Invalid:
-		return p, &Refusal{Reason: Unproven, Code: "invalid", Text: fmt.Sprintf("the signature does not hold: %v", err)}
-	case err != nil:
-		return p, fmt.Errorf("verify: %w", err)
-	case !hold.IsZero():
-		return p, &Refusal{Reason: Unwanted, Code: "ahead", Text: "the time of the signature lies ahead; check the clock"}
+	if err := provenOr(result, hold, err); err != nil {
+		return p, err
+	}
+	if in.signedApproval() {
+		if err := in.approvedBy(ctx, &p); err != nil {
+			return p, err
+		}
 	}
 	return p, in.demand(result)
+}
+
+// Appraise says what the signature of a draft that came signed is worth if it is
+// posted now: one of the words of Keys.Verify, Unsigned if signatures are not looked
+// at here. A signature that does not hold, or is dated ahead, is a *Refusal.
+func (a *Agent) Appraise(ctx context.Context, d *article.Draft) (string, error) {
+	if a.Keys == nil {
+		return Unsigned, nil
+	}
+	in := &injection{Agent: a, d: d, now: a.now(), signed: true}
+	art, err := in.build()
+	if err != nil {
+		return "", err
+	}
+	_, result, hold, err := a.Keys.Verify(ctx, art, in.now, false)
+	return result, provenOr(result, hold, err)
+}
+
+// provenOr turns what Keys.Verify found wrong into a refusal.
+func provenOr(result string, hold time.Time, err error) error {
+	switch {
+	case result == Invalid:
+		return &Refusal{Reason: Unproven, Code: "invalid", Text: fmt.Sprintf("the signature does not hold: %v", err)}
+	case err != nil:
+		return fmt.Errorf("verify: %w", err)
+	case !hold.IsZero():
+		return &Refusal{Reason: Unwanted, Code: "ahead", Text: "the time of the signature lies ahead; check the clock"}
+	}
+	return nil
 }
 
 // demand refuses what a group that wants known signers does not take: pki.md §2.7.

@@ -326,14 +326,7 @@ func (in *relaying) approvedIn(g spool.GroupInfo) bool {
 	if g.Approved == "field" {
 		return true
 	}
-	for _, ap := range in.proof.Approve {
-		for _, r := range ap.Right {
-			if r == g.Name {
-				return true
-			}
-		}
-	}
-	return false
+	return approvedFor(&in.proof, g.Name)
 }
 
 // demanded drops the groups that want a known signer if this one is none.

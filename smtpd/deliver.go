@@ -18,7 +18,16 @@ import (
 // deliver does what each recipient stands for. nil means that all of it is on the
 // disk; what was done already when something fails is harmless to repeat.
 func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient) error {
-	auto := m.automatic()
+	signed, err := s.srv.conv.signedArticle(m)
+	if err != nil {
+		return reply(550, 5, 6, 0, "%s", err)
+	}
+	var auto error
+	if signed == nil { // a program's article is signed, too
+		auto = m.automatic()
+	} else if signed != m {
+		defer signed.body.Close()
+	}
 	if s.from == "" && auto == nil {
 		auto = fmt.Errorf("%w: it has no sender", errAutomatic)
 	}
@@ -47,6 +56,9 @@ func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient) er
 	if auto != nil {
 		return reply(550, 5, 7, 1, "not posted: %s", oneLine(auto.Error()))
 	}
+	if signed != nil {
+		return s.postSigned(ctx, m, signed, groups)
+	}
 	return s.post(ctx, m, groups)
 }
 
@@ -55,7 +67,12 @@ func (s *session) post(ctx context.Context, m *message, groups []article.Group) 
 	if s.account != "" || s.trusted() {
 		return s.inject(ctx, m, groups, s.origin(s.trusted()))
 	}
-	from := senderOf(m)
+	return s.postAs(ctx, m, groups, senderOf(m))
+}
+
+// postAs injects a mail of somebody without account whose address is from, or keeps
+// it until he has confirmed it.
+func (s *session) postAs(ctx context.Context, m *message, groups []article.Group, from string) error {
 	if s.srv.cfg.Anonymous != "confirm" && s.srv.cfg.Anonymous != "post" {
 		return reply(550, 5, 7, 1, "this node takes mail from its members only: log in (AUTH), or write on the web page")
 	}
@@ -168,6 +185,16 @@ func (s *session) inject(ctx context.Context, m *message, groups []article.Group
 }
 
 func (s *Server) injectAs(ctx context.Context, m *message, groups []article.Group, o agent.Origin, helo string) error {
+	signed, err := s.conv.signedArticle(m)
+	if err != nil {
+		return err
+	}
+	if signed != nil {
+		if signed != m {
+			defer signed.body.Close()
+		}
+		return s.injectSigned(ctx, signed, o)
+	}
 	received := fmt.Sprintf("from %s (%s)\r\n by %s; %s", cleanHelo(helo), o.Addr, s.cfg.Host, article.FormatDate(s.cfg.Now()))
 	for try := 0; ; try++ {
 		d, done, err := s.conv.draft(m, groups, received)

@@ -24,6 +24,7 @@ import (
 type Injector interface {
 	Inject(ctx context.Context, d *article.Draft, o agent.Origin) (agent.Result, error)
 	May(ctx context.Context, o agent.Origin, act agent.Act, group article.Group) error
+	Appraise(ctx context.Context, d *article.Draft) (result string, err error)
 }
 
 // Accounts is the slice of members.Book that this door uses.

@@ -61,7 +61,11 @@ func open(t *testing.T, change func(*Config)) *office {
 	if change != nil {
 		change(&cfg)
 	}
-	cfg.Agent = &agent.Agent{Host: "box.example", Spool: store, State: db, Members: book,
+	var keys agent.Keys
+	if a, ok := cfg.Agent.(*agent.Agent); ok {
+		keys = a.Keys
+	}
+	cfg.Agent = &agent.Agent{Host: "box.example", Spool: store, State: db, Members: book, Keys: keys,
 		Policy: agent.Policy{Anonymous: map[string]string{"smtp": cfg.Anonymous}, Cutoff: 90 * 24 * time.Hour}}
 	o.Server = New(cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -27,17 +27,23 @@ var notMailed = []string{"Path", "Xref", "Injection-Info", "Injection-Date", "Ca
 // letter is an article ready for mailing: everything but what differs from one
 // subscriber to the next.
 type letter struct {
-	head []byte // with CRLF, without the empty line
-	body []byte
+	head    []byte // with CRLF, without the empty line
+	body    []byte
+	wrapped *letter // for a server without 8BITMIME; nil: the same
 }
 
 // compose turns an article into a mail of the group's list. Its octets stay as they
 // are, but for fields of news that go and fields of lists that come; From is
-// rewritten only where DMARC forces it.
+// rewritten only where DMARC forces it. A signed article is never changed: where it
+// can not travel as it is, it goes wrapped (pki.md §2.6 (5)).
 func (c *Courier) compose(ctx context.Context, a *article.Article, g spool.GroupInfo) letter {
 	var h bytes.Buffer
 	from := a.Get("From")
 	rewrite := c.mustRewrite(ctx, from)
+	signed := a.Has(article.HasSignature)
+	if signed && rewrite {
+		return c.wrap(a, g, c.viaList(from, g))
+	}
 	hasTo, hasReply := false, false
 	for name, v := range a.Fields() {
 		if drop(name) {
@@ -48,8 +54,7 @@ func (c *Courier) compose(ctx context.Context, a *article.Article, g spool.Group
 			hasReply = true
 		}
 		if rewrite && strings.EqualFold(name, "From") {
-			who, _ := content.Author(from)
-			fmt.Fprintf(&h, "From: %s <%s>\r\n", mime.QEncoding.Encode("utf-8", who+" via "+string(g.Name)), c.address(string(g.Name)))
+			fmt.Fprintf(&h, "From: %s\r\n", c.viaList(from, g))
 			continue
 		}
 		fmt.Fprintf(&h, "%s:%s\r\n", name, v)
@@ -61,7 +66,26 @@ func (c *Courier) compose(ctx context.Context, a *article.Article, g spool.Group
 		fmt.Fprintf(&h, "To: %s\r\n", c.address(string(g.Name)))
 	}
 	h.Write(c.listFields(g, a.ID()))
-	return letter{h.Bytes(), a.Body()}
+	l := letter{head: h.Bytes(), body: a.Body()}
+	if !signed {
+		return l
+	}
+	asItIs, eight := plainMail(l.head, l.body)
+	if asItIs && !eight {
+		return l
+	}
+	w := c.wrap(a, g, "")
+	if !asItIs {
+		return w
+	}
+	l.wrapped = &w
+	return l
+}
+
+// viaList is the From of somebody whose domain lets nobody else use its name.
+func (c *Courier) viaList(from string, g spool.GroupInfo) string {
+	who, _ := content.Author(from)
+	return mime.QEncoding.Encode("utf-8", who+" via "+string(g.Name)) + " <" + c.address(string(g.Name)) + ">"
 }
 
 func drop(name string) bool {

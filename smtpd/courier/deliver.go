@@ -100,7 +100,7 @@ func (c *Courier) failed(r row, to string) {
 func (c *Courier) letterOf(ctx context.Context, r row) (letter, bool, error) {
 	if r.Raw != nil {
 		head, body, _ := bytes.Cut(r.Raw, []byte("\r\n\r\n"))
-		return letter{append(head, "\r\n"...), body}, true, nil
+		return letter{head: append(head, "\r\n"...), body: body}, true, nil
 	}
 	g, err := c.cfg.Spool.Group(ctx, r.Group)
 	var a *article.Article
@@ -126,16 +126,19 @@ func (c *Courier) one(line *line, r row, l letter, to string) (outcome, error) {
 		}
 		from, extra = c.address("bounce+"+s.Token), c.leaveFields(s.Token)
 	}
-	raw, err := c.finish(l, extra)
-	if err != nil {
-		return later, err
-	}
 	client, err := line.to(to)
 	if err != nil {
 		if errors.Is(err, errNoHost) {
 			return failed, err
 		}
 		return later, err // a server that is busy or closed says nothing about the address
+	}
+	if ok, _ := client.Extension("8BITMIME"); !ok && l.wrapped != nil {
+		l = *l.wrapped
+	}
+	raw, err := c.finish(l, extra)
+	if err != nil {
+		return later, err
 	}
 	err = client.SendMail(from, []string{to}, bytes.NewReader(raw))
 	if err == nil {

@@ -60,7 +60,7 @@ func (c *Courier) tell(ctx context.Context, h agent.Held) error {
 	if err != nil {
 		return fmt.Errorf("open a submission: %w", err)
 	}
-	text := excerpt(a)
+	text := textOf(a, 1, maxExcerpt, "[cut here: the rest is on the page]\n")
 	for _, name := range h.Needs {
 		g, err := c.cfg.Spool.Group(ctx, name)
 		if err != nil || g.Moderator == "" || told[g.Moderator] {
@@ -86,8 +86,9 @@ func (c *Courier) tell(ctx context.Context, h agent.Held) error {
 // maxExcerpt is how much of a submission's text its moderator gets, in octets.
 const maxExcerpt = 16 << 10
 
-// excerpt is the text of a submission, quoted, and the names of its files.
-func excerpt(a *article.Article) string {
+// textOf is the text of an article, quoted so many times, and the names of its
+// files; over most octets it is cut off with a note.
+func textOf(a *article.Article, quote, most int, cut string) string {
 	var out strings.Builder
 	c := content.Of(a)
 	for _, b := range c.Blocks(nil) {
@@ -95,10 +96,13 @@ func excerpt(a *article.Article) string {
 		if b.Kind == content.HTML {
 			text = content.TextOfHTML(b.HTML, "utf-8")
 		}
-		mark := strings.Repeat(">", min(b.Depth, 10)+1) + " "
+		mark := strings.Repeat(">", min(b.Depth, 10)+quote)
+		if mark != "" {
+			mark += " "
+		}
 		for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
-			if out.Len()+len(line) > maxExcerpt {
-				out.WriteString("[cut here: the rest is on the page]\n")
+			if out.Len()+len(line) > most {
+				out.WriteString(cut)
 				return out.String()
 			}
 			out.WriteString(mark + line + "\n")

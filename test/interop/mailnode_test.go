@@ -53,7 +53,13 @@ func eventually(t *testing.T, what string, ok func() bool) {
 // [smtp].
 func mailNode(t *testing.T, sections string) *nodebox.Node {
 	t.Helper()
-	n, err := nodebox.New(litfass(t), nodebox.Options{Groups: []string{"test.a"}})
+	return mailNodeAs(t, "", sections)
+}
+
+// mailNodeAs is mailNode with a path identity.
+func mailNodeAs(t *testing.T, host, sections string) *nodebox.Node {
+	t.Helper()
+	n, err := nodebox.New(litfass(t), nodebox.Options{Host: host, Groups: []string{"test.a"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +109,7 @@ func child(t *testing.T, env []string, name string, args ...string) {
 // postfix is a Postfix of the test's own on loopback: it delivers mail for
 // people.example into one maildir, hands other domains on as transport says, and
 // sends nothing else anywhere.
-type postfix struct{ addr, dir, deb string }
+type postfix struct{ addr, dir, deb, more string }
 
 const masterCF = `%s inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
@@ -168,7 +174,7 @@ func layOut(t *testing.T) *postfix {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	p := &postfix{freeAddr(t), dir, deb}
+	p := &postfix{addr: freeAddr(t), dir: dir, deb: deb}
 	uid, gid := ids(t)
 	for _, d := range []struct {
 		name string
@@ -217,7 +223,7 @@ func ids(t *testing.T) (uid, gid int) {
 
 func (p *postfix) start(t *testing.T, transport string) {
 	t.Helper()
-	for name, text := range map[string]string{"c/main.cf": fmt.Sprintf(mainCF, p.dir, p.deb, transport), "c/master.cf": fmt.Sprintf(masterCF, p.addr)} {
+	for name, text := range map[string]string{"c/main.cf": fmt.Sprintf(mainCF, p.dir, p.deb, transport) + p.more, "c/master.cf": fmt.Sprintf(masterCF, p.addr)} {
 		if err := os.WriteFile(filepath.Join(p.dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)
 		}

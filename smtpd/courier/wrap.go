@@ -1,0 +1,112 @@
+package courier
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"mime"
+	"mime/quotedprintable"
+	"strings"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/spool"
+)
+
+// plainMail says how a signed article may travel as it is: octets over 127 in its
+// body need 8BITMIME, in its header they need to be wrapped, as lines of over 998
+// octets do: a mail server that encodes them anew breaks the signature (pki.md §2.6).
+func plainMail(head, body []byte) (asItIs, eight bool) {
+	if over127(head) || longest(head) > 998 || longest(body) > 998 {
+		return false, false
+	}
+	return true, over127(body)
+}
+
+func over127(b []byte) bool {
+	for _, c := range b {
+		if c >= 128 {
+			return true
+		}
+	}
+	return false
+}
+
+// longest is the length of the longest line, without its end.
+func longest(b []byte) (most int) {
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			return max(most, len(b))
+		}
+		most = max(most, i-1)
+		b = b[i+1:]
+	}
+	return most
+}
+
+// wrap puts a signed article whole into a mail: its text to be read, and the
+// article itself as an attached message in base64, which no mail server changes. The
+// mail has the article's Message-ID: so a node that gets it knows what it stands for.
+// from, if not "", stands in for From.
+func (c *Courier) wrap(a *article.Article, g spool.GroupInfo, from string) letter {
+	var h bytes.Buffer
+	reply := a.Get("Reply-To")
+	if from == "" {
+		from = encoded(a.Get("From"))
+	} else if reply == "" {
+		reply = a.Get("From")
+	}
+	fmt.Fprintf(&h, "From: %s\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: %s\r\n", from, c.address(string(g.Name)),
+		encoded(a.Get("Subject")), a.Get("Date"), a.ID())
+	if refs := article.ParseReferences(a.Overview().References); len(refs) > 0 {
+		h.WriteString("References:")
+		for _, id := range refs {
+			fmt.Fprintf(&h, " %s\r\n", id)
+		}
+	}
+	if reply != "" {
+		fmt.Fprintf(&h, "Reply-To: %s\r\n", encoded(reply))
+	}
+	h.Write(c.listFields(g, a.ID()))
+	sum := sha256.Sum256(a.Wire())
+	boundary := "=_art" + hex.EncodeToString(sum[:12])
+	fmt.Fprintf(&h, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"%s\"\r\n", boundary)
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", boundary)
+	q := quotedprintable.NewWriter(&b)
+	_, _ = q.Write([]byte(strings.ReplaceAll(textOf(a, 0, maxReadable, "[cut here: the rest is in the attached article]\n"), "\n", "\r\n"))) // into memory
+	_ = q.Close()
+	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment; filename=\"article.eml\"\r\n"+
+		"Content-Transfer-Encoding: base64\r\n\r\n%s--%s--\r\n", boundary, base64Lines(whole(a)), boundary)
+	return letter{head: h.Bytes(), body: b.Bytes()}
+}
+
+// whole is an article without the fields of news that do not travel by mail.
+func whole(a *article.Article) []byte {
+	var out bytes.Buffer
+	for name, v := range a.Fields() {
+		if !drop(name) {
+			fmt.Fprintf(&out, "%s:%s\r\n", name, v)
+		}
+	}
+	out.WriteString("\r\n")
+	out.Write(a.Body())
+	return out.Bytes()
+}
+
+// encoded is a field's content in ASCII on one line (RFC 2047).
+func encoded(v string) string {
+	v = oneLine(v)
+	if !over127([]byte(v)) {
+		return v
+	}
+	if name, addr := content.Author(v); addr != "" {
+		return mime.QEncoding.Encode("utf-8", name) + " <" + addr + ">"
+	}
+	return mime.QEncoding.Encode("utf-8", content.Header(v))
+}
+
+// maxReadable bounds the text beside a wrapped article, in octets.
+const maxReadable = 64 << 10
