@@ -39,6 +39,10 @@ type EngineConfig struct {
 	Metadata time.Duration // how long a reader waits for metadata; default 10 s
 	Log      *slog.Logger
 
+	// RingAfter is how long a peer that announced its wish may take to come by
+	// itself before it is called; default 1 s.
+	RingAfter time.Duration
+
 	handshake        time.Duration // a stranger has that long for it; default 4 s
 	demandEncryption bool          // tests: outgoing connections are encrypted or fail
 }
@@ -53,6 +57,7 @@ func (c EngineConfig) orDefault() EngineConfig {
 	set(&c.Stall, 30*time.Second)
 	set(&c.Patience, 60*time.Second)
 	set(&c.Metadata, 10*time.Second)
+	set(&c.RingAfter, time.Second)
 	set(&c.handshake, 4*time.Second)
 	if c.Active == 0 {
 		c.Active = 500
@@ -74,6 +79,7 @@ type Engine struct {
 	store  *Store
 	cl     *bt.Client
 	listen *cappedListener
+	caller *caller
 	web    *http.Client
 
 	ctx  context.Context
@@ -98,7 +104,7 @@ type active struct {
 // NewEngine starts the engine. Close ends it.
 func NewEngine(s *Store, cfg EngineConfig) (*Engine, error) {
 	cfg = cfg.orDefault()
-	e := &Engine{cfg: cfg, store: s, active: map[Infohash]*active{}}
+	e := &Engine{cfg: cfg, store: s, active: map[Infohash]*active{}, caller: newCaller()}
 	e.ctx, e.stop = context.WithCancel(context.Background())
 	e.web = &http.Client{Transport: e.transport()}
 	if cfg.Listen != "" {
@@ -121,8 +127,9 @@ func NewEngine(s *Store, cfg EngineConfig) (*Engine, error) {
 		cl.AddListener(e.listen)
 	}
 	s.OnDrop(e.drop)
-	e.wg.Add(1)
+	e.wg.Add(2)
 	go e.idle()
+	go e.ring()
 	return e, nil
 }
 

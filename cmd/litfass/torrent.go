@@ -118,7 +118,15 @@ func (s *server) startTorrents(context.Context) (*part, error) {
 	room := &k.torrents
 	peerAddr, _ := netip.ParseAddrPort(k.cfg.Torrent.Listen)
 	room.tracker = tracker.New(tracker.Config{
-		Present:  func(h tracker.Hash) (bool, bool) { return room.store.Present(h) },
+		Present: func(h tracker.Hash) (bool, bool) { return room.store.Present(h) },
+		Wanted: func(h tracker.Hash, from netip.AddrPort) {
+			k.lazy.Lock()
+			e := room.engine
+			k.lazy.Unlock()
+			if e != nil {
+				e.Ring(h, from)
+			}
+		},
 		PeerAddr: peerAddr, Proxies: prefixes(k.cfg.HTTP.Proxies), Now: k.now,
 	})
 	e, err := k.torrentEngine(k.cfg.Torrent.Listen)

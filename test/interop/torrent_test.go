@@ -108,7 +108,8 @@ func newMeshNode(t *testing.T, change func(*torrent.EngineConfig)) *meshNode {
 	addr := netip.MustParseAddrPort(bt.Addr().String())
 	bt.Close()
 	n.track = tracker.New(tracker.Config{PeerAddr: addr, PerAddr: -1,
-		Present: func(h tracker.Hash) (bool, bool) { return n.store.Present(h) }})
+		Present: func(h tracker.Hash) (bool, bool) { return n.store.Present(h) },
+		Wanted:  func(h tracker.Hash, from netip.AddrPort) { n.engine.Ring(h, from) }})
 	cfg := torrent.EngineConfig{Listen: addr.String(), Peers: func(h torrent.Infohash) []netip.AddrPort { return n.track.Known(h) }}
 	if change != nil {
 		change(&cfg)
@@ -233,8 +234,7 @@ func programs() []program {
 				"--file-allocation=none", fmt.Sprintf("--listen-port=%d", port), meta}
 		}},
 		{"transmission", "transmission-cli", "transmission-cli", func(meta, dir string, port int) []string {
-			// With uTP on, transmission 3.00 tries it first and did not turn to TCP within
-			// a minute: our engine has none (docs/decisions/0005-torrent-engine.md).
+			// With its defaults: it tries uTP first, which our engine refuses (docs/decisions/0005-torrent-engine.md).
 			return []string{"-g", dir + "/profile", "-w", dir, "-M", "-p", fmt.Sprint(port), meta}
 		}},
 		{"rtorrent", "rtorrent", "rtorrent", func(meta, dir string, port int) []string {
@@ -250,15 +250,6 @@ func programs() []program {
 // prepare makes a program's folder.
 func (p program) prepare(t *testing.T, dir string, port int) {
 	t.Helper()
-	if p.name == "transmission" {
-		err := os.MkdirAll(filepath.Join(dir, "profile"), 0o700)
-		if err == nil {
-			err = os.WriteFile(filepath.Join(dir, "profile", "settings.json"), []byte("{\"utp-enabled\": false}"), 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
 	if p.name != "qbittorrent-nox" {
 		return
 	}

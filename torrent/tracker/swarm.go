@@ -31,6 +31,10 @@ type Config struct {
 	Present  func(Hash) (seed, present bool)
 	PeerAddr netip.AddrPort // where this node's engine takes peers; an unspecified address means: where the tracker was asked
 
+	// Wanted is told of a client that announced to this tracker that it lacks something
+	// of a torrent which is here. It must not block. nil: nobody is.
+	Wanted func(Hash, netip.AddrPort)
+
 	Proxies []netip.Prefix // reverse proxies whose X-Forwarded-For counts
 
 	Swarms  int // default 100,000
@@ -151,21 +155,29 @@ func (t *Tracker) tooMany(addr netip.Addr, now int64) bool {
 // announce takes an announcement and answers it. Seeds are listed to everybody,
 // also to who has nothing left: aria2 says so while it has only a magnet (spec §6 (3)).
 func (t *Tracker) announce(a announcement) answer {
+	res, wanted := t.admit(a)
+	if wanted && t.cfg.Wanted != nil {
+		t.cfg.Wanted(a.hash, a.from)
+	}
+	return res
+}
+
+// admit does what announce does, and says whether this node has what was asked for.
+func (t *Tracker) admit(a announcement) (res answer, wants bool) {
 	now := t.cfg.Now().Unix()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.tooMany(a.from.Addr(), now) {
 		t.Counts.Refused.Add(1)
-		return answer{refused: true}
+		return answer{refused: true}, false
 	}
 	me := peer{at: pack(a.from), seen: now, seed: !a.left}
 	s := t.swarm(a.hash, a.event != eventStopped)
-	var res answer
 	if s != nil {
 		t.update(s, me, a.event, now)
 		s.pick(&res, me.at, wanted(a.want))
 	}
-	t.addSelf(&res, a)
+	here := t.addSelf(&res, a)
 	res.interval = intervalMany
 	if res.seeds+res.leechers-1 < fewPeers {
 		res.interval = intervalFew
@@ -173,7 +185,7 @@ func (t *Tracker) announce(a announcement) answer {
 	if t.out != nil {
 		t.out(record{hash: a.hash, peer: a.from, seed: !a.left, completed: a.event == eventCompleted, stopped: a.event == eventStopped})
 	}
-	return res
+	return res, here && a.left && a.event != eventStopped
 }
 
 func wanted(n int) int {
@@ -259,16 +271,16 @@ func (res *answer) add(at [18]byte) {
 	}
 }
 
-// addSelf lists this node for what it has (spec §6 (5)).
-func (t *Tracker) addSelf(res *answer, a announcement) {
+// addSelf lists this node for what it has (spec §6 (5)), and says whether that is all.
+func (t *Tracker) addSelf(res *answer, a announcement) (seed bool) {
 	if t.cfg.Present == nil {
-		return
+		return false
 	}
 	seed, present := t.cfg.Present(a.hash)
 	if !present {
 		res.unknown = true
 		t.Counts.Unknown.Add(1)
-		return
+		return false
 	}
 	if seed {
 		res.seeds++
@@ -278,6 +290,7 @@ func (t *Tracker) addSelf(res *answer, a announcement) {
 	if self, ok := t.self(a.local, a.from.Addr()); ok && self != a.from {
 		res.add(pack(self))
 	}
+	return seed
 }
 
 // self is where the asking one reaches this node's engine.

@@ -325,3 +325,23 @@ func BenchmarkUDPAnnounce(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "announces/s")
 }
+
+// TestWanted: who lacks something that is here is told of, once the tracker has
+// answered; who has all, stops, or wants what is not here is not.
+func TestWanted(t *testing.T) {
+	var got []netip.AddrPort
+	tr := New(Config{Present: func(h Hash) (bool, bool) { return h == testHash, h == testHash },
+		Wanted: func(_ Hash, from netip.AddrPort) { got = append(got, from) }})
+	from := netip.MustParseAddrPort("10.77.0.9:5000")
+	for _, a := range []announcement{
+		{hash: testHash, from: from, left: true},
+		{hash: testHash, from: from},
+		{hash: testHash, from: from, left: true, event: eventStopped},
+		{hash: Hash{1}, from: from, left: true},
+	} {
+		tr.announce(a)
+	}
+	if len(got) != 1 || got[0] != from {
+		t.Errorf("told of %v", got)
+	}
+}
