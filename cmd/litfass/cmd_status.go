@@ -50,6 +50,24 @@ type diskJSON struct {
 	Used  int64 `json:"used_octets"`
 	Quota int64 `json:"quota_octets"`
 	Free  int64 `json:"free_octets"`
+
+	Classes []classJSON `json:"classes"`
+}
+
+// classJSON is how one retention class of the spool stands.
+type classJSON struct {
+	Keep     float64 `json:"keep_seconds"` // 0: no bound
+	Segments int     `json:"segments"`
+	Bytes    int64   `json:"octets"`
+	Dead     int64   `json:"dead_octets"`
+}
+
+func (c classJSON) String() string {
+	what := "kept for ever"
+	if c.Keep > 0 {
+		what = fmt.Sprintf("kept up to %d d", int(c.Keep/86400))
+	}
+	return fmt.Sprintf("%-16s %s in %d segments, %s of it removed", what, human(c.Bytes), c.Segments, human(c.Dead))
 }
 
 func cmdStatus(c *call) error {
@@ -128,6 +146,11 @@ func (c *call) printStatus(st statusJSON) {
 		quota = fmt.Sprintf("of %s allowed (%d %%)", human(st.Disk.Quota), st.Disk.Used*100/st.Disk.Quota)
 	}
 	fmt.Fprintf(c.out, "  disk       %s %s, %s free on the disk (%s)\n", human(st.Disk.Used), quota, human(st.Disk.Free), st.Data)
+	if len(st.Disk.Classes) > 1 {
+		for _, cl := range st.Disk.Classes {
+			fmt.Fprintf(c.out, "  class      %s\n", cl)
+		}
+	}
 	fmt.Fprintf(c.out, "  memory     %s\n", human(st.Memory))
 	fmt.Fprintf(c.out, "  limits     %s\n", st.Limits)
 	if r := refusals(st.Outcomes); r != "" {
@@ -197,7 +220,10 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 // diskState says what the articles take and what is free.
 func (k *core) diskState() diskJSON {
 	st := k.local.Stats()
-	d := diskJSON{Used: st.Disk, Quota: st.Quota, Free: -1}
+	d := diskJSON{Used: st.Disk, Quota: st.Quota, Free: -1, Classes: []classJSON{}}
+	for _, cl := range st.Classes {
+		d.Classes = append(d.Classes, classJSON{cl.Keep.Seconds(), cl.Segments, cl.Bytes, cl.Dead})
+	}
 	var fsys unix.Statfs_t
 	if unix.Statfs(k.dir.path, &fsys) == nil {
 		d.Free = int64(fsys.Bavail) * int64(fsys.Bsize) // their types differ between machines

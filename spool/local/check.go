@@ -26,26 +26,41 @@ type Stats struct {
 	Known    int64     // ids in history, those in the tail left out
 	Oldest   time.Time // arrival of the oldest article in the log; zero: none
 	Last     spool.Seq
+	Classes  []Class // by retention class; at least one once there is an article
 }
 
-// Stats returns how the spool stands. It is cheap but for Oldest: one read.
+// Class is how the segments of one retention class stand.
+type Class struct {
+	Keep     time.Duration // what is kept up to so long lies here; 0: what is kept longer, or until room is needed
+	Segments int
+	Bytes    int64 // of them
+	Dead     int64 // of that removed articles
+}
+
+// Stats returns how the spool stands. It is cheap but for Oldest: one read for each class.
 func (s *Spool) Stats() Stats {
 	s.mu.RLock()
 	st := Stats{Articles: s.articles.Load(), Bytes: s.bytes.Load(), Disk: s.used(), Quota: s.cfg.Quota, Segments: len(s.segs), Groups: len(s.groups), Last: s.last}
-	var v view
 	for _, g := range s.segs {
 		st.LogBytes += g.size
-		if v.segment == nil && g.count > 0 {
-			v = g.viewNow()
-		}
 	}
+	for _, chain := range s.chains {
+		c := Class{Keep: classSpan(chain[0].class), Segments: len(chain)}
+		for _, g := range chain {
+			c.Bytes += g.size
+			c.Dead += g.deadBytes.Load()
+		}
+		st.Classes = append(st.Classes, c)
+	}
+	var few [classCount]view
+	vs := s.views(few[:0], func(*segment) bool { return true })
 	for _, h := range s.shards {
 		st.Known += int64(h.count)
 	}
 	s.mu.RUnlock()
-	if v.segment != nil {
+	for _, v := range vs {
 		if e, err := v.entries(0, 2); err == nil && len(e) == 2 {
-			if r, err := v.read(int64(e[0].off), int64(e[1].off), false); err == nil {
+			if r, err := v.read(int64(e[0].off), int64(e[1].off), false); err == nil && (st.Oldest.IsZero() || r.Arrived.Before(st.Oldest)) {
 				st.Oldest = r.Arrived
 			}
 		}
@@ -160,7 +175,7 @@ func (s *Spool) checkKnown(r *Report, v view, rec *record) {
 	case live == 0:
 		r.Dead++
 	case !ok || k.seq != rec.Seq:
-		if again, _, err := s.entry(rec.Seq); err == nil && len(again.Places) > 0 {
+		if again, err := s.entry(rec.Seq); err == nil && len(again.Places) > 0 {
 			r.problem("history does not know article %s (seq %d)", rec.ID, rec.Seq)
 		}
 	}
@@ -182,7 +197,7 @@ func (s *Spool) checkRows(ctx context.Context, r *Report) error {
 			}
 			r.Rows++
 			count++
-			full, _, err := s.entry(e.Seq)
+			full, err := s.entry(e.Seq)
 			if isNotFound(err) {
 				if raw, _ := s.rowAt(s.placeOf(e.Places[0])); raw != nil {
 					r.problem("%s:%d is listed, but there is no such article in the log (seq %d)", info.Name, e.Places[0].Number, e.Seq)

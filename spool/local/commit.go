@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 	"time"
 
@@ -60,33 +61,38 @@ func (s *Spool) commitLoop() {
 				}
 				n++
 			}
-			s.commit(all[i:n], int64(size))
+			s.byClass(all[i:n], s.commit)
 			i = n
 		}
 		clear(all)
 	}
 }
 
-// commit stores one batch: all that can be taken with one write and one sync.
-func (s *Spool) commit(batch []*request, size int64) {
+// commit stores one batch of a class: all that can be taken with one write and
+// one sync.
+func (s *Spool) commit(class uint8, batch []*request) {
 	defer func() {
 		for _, r := range batch {
 			close(r.done)
 		}
 	}()
-	if err := s.ready(size); err != nil {
+	size := int64(0)
+	for _, r := range batch {
+		size += int64(len(r.art.Wire())) + 1024
+	}
+	seg, err := s.ready(class, size)
+	if err != nil {
 		for _, r := range batch {
 			r.err = err
 		}
 		return
 	}
-	seg := s.segs[len(s.segs)-1]
 	good, offs := s.prepare(batch, seg)
 	if len(good) == 0 {
 		return
 	}
 	if err := s.write(seg, s.buf); err != nil {
-		s.broken = true
+		seg.ended = true
 		s.log.Error("segment ends here: a write failed", "segment", seg.num, "error", err)
 		for _, r := range good {
 			r.rec, r.err = record{}, fmt.Errorf("store article: %w", asFull(err))
@@ -120,22 +126,33 @@ func (s *Spool) write(seg *segment, b []byte) error {
 }
 
 // ready sees to it that a batch of that size can be stored: room on disk and in
-// the tail, and a segment to write to.
-func (s *Spool) ready(size int64) error {
+// the tail, and a segment of the class to write to. A segment whose write failed
+// is ended first, whatever its class: what may stand behind its end bears numbers
+// that are given again now.
+func (s *Spool) ready(class uint8, size int64) (*segment, error) {
 	if s.live.load() >= s.cfg.TailMax/2 || s.live.bytes >= tailBytes/2 {
 		if err := s.freeze(); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	if err := s.room(size); err != nil {
-		return err
+		return nil, err
 	}
-	if n := len(s.segs); n == 0 || s.broken || s.segs[n-1].size+size > s.cfg.SegmentSize && s.segs[n-1].count > 0 {
-		if err := s.roll(); err != nil {
-			return fmt.Errorf("begin segment: %w", asFull(err))
+	for _, chain := range s.chains {
+		if g := chain[len(chain)-1]; g.ended {
+			if err := s.roll(g.class); err != nil {
+				return nil, fmt.Errorf("begin segment: %w", asFull(err))
+			}
 		}
 	}
-	return nil
+	g := s.active(class)
+	if g == nil || g.size+size > s.cfg.SegmentSize && g.count > 0 {
+		if err := s.roll(class); err != nil {
+			return nil, fmt.Errorf("begin segment: %w", asFull(err))
+		}
+		g = s.active(class)
+	}
+	return g, nil
 }
 
 // prepare judges the requests and encodes those that are taken into s.buf. The
@@ -168,7 +185,7 @@ func (s *Spool) prepare(batch []*request, seg *segment) (good []*request, ends [
 		seen[r.hash] = struct{}{}
 		seq++
 		r.rec = record{Entry: spool.Entry{Seq: seq, Arrived: time.Unix(r.in.At.Unix(), 0).UTC(), Path: r.path, Via: r.in.Via,
-			Proof: r.in.Proof, Overview: r.art.Overview()}, batch: uint32(seg.size), headLen: r.art.HeadLen(), wire: r.art.Wire()}
+			Proof: r.in.Proof, Overview: r.art.Overview()}, batch: uint32(seg.size), class: seg.class, headLen: r.art.HeadLen(), wire: r.art.Wire()}
 		if r.in.Expires.After(r.in.At) {
 			r.rec.expires = r.in.Expires
 		}
@@ -270,40 +287,26 @@ func (s *Spool) wake() {
 	}
 }
 
-// roll begins a new segment; the one before is sealed. Its header, synced before
-// any record, tells where the segment before it ends: what a failed write left
-// behind that place is void.
-func (s *Spool) roll() error {
-	keep := s.segs
-	if n := len(keep); n > 0 && keep[n-1].count == 0 {
-		keep[n-1].close()
-		s.fs.Remove(keep[n-1].path())
-		keep = keep[:n-1]
-	}
+// roll begins a new segment of a class; the one before is sealed. Its header,
+// synced before any record, tells where the segment before it ends: what a failed
+// write left behind that place is void.
+func (s *Spool) roll(class uint8) error {
 	prev, prevSize, at := uint32(0), int64(0), uint32(0)
-	if n := len(keep); n > 0 {
-		old := keep[n-1]
+	old := s.active(class)
+	if old != nil {
 		prev, prevSize, at = old.num, old.size, old.at
+		old.ended = true
 		s.seal(old)
 	}
 	s.nextSeg++ // a number is not used twice: a file whose sync failed is not synced again
-	g := &segment{num: s.nextSeg - 1, salt: segSalt(s.id, s.nextSeg-1), first: s.last + 1, last: s.last, fs: s.fs, dir: s.cfg.Dir, size: segHeader, at: at}
-	if err := g.create(encodeSegHeader(s.id, g.num, g.first, prev, prevSize)); err != nil {
+	g := &segment{num: s.nextSeg - 1, class: class, salt: segSalt(s.id, s.nextSeg-1), first: s.last + 1, last: s.last, fs: s.fs, dir: s.cfg.Dir, size: segHeader, at: at}
+	if err := g.create(encodeSegHeader(s.id, g.num, class, g.first, prev, prevSize)); err != nil {
 		g.close()
 		s.fs.Remove(g.path())
-		s.setSegs(keep)
-		s.broken = true // the one before is sealed
 		return err
 	}
-	s.setSegs(append(keep[:len(keep):len(keep)], g))
-	s.broken = false
+	s.setSegs(append(slices.Clone(s.segs), g))
 	return nil
-}
-
-func (s *Spool) setSegs(segs []*segment) {
-	s.mu.Lock()
-	s.segs = segs
-	s.mu.Unlock()
 }
 
 // create makes the segment's file, with its name durable.

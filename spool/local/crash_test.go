@@ -54,8 +54,11 @@ func (l *ledger) copy() *ledger {
 	return c
 }
 
+// keeps says how long groups keep: their articles are of three classes.
+var keeps = map[article.Group]time.Duration{"g1": 48 * time.Hour, "g2": 20 * day}
+
 func (l *ledger) group(s *Spool, g article.Group) error {
-	err := s.PutGroups(context.Background(), spool.GroupInfo{Name: g})
+	err := s.PutGroups(context.Background(), spool.GroupInfo{Name: g, Keep: keeps[g]})
 	if err == nil {
 		l.mu.Lock()
 		l.groups[g] = true
@@ -303,6 +306,7 @@ func script(s *Spool, l *ledger) (failed int) {
 		if l.groups["g0"] && l.groups["g1"] {
 			count(l.add(s, n, "g0"))
 			count(l.add(s, 100+n, "g1", "g0"))
+			count(l.add(s, 200+n, "g1"))
 		}
 		if n%7 == 3 {
 			count(l.remove(s, article.ID(fmt.Sprintf("<%d@test.example>", n-2))))

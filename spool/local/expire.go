@@ -66,20 +66,21 @@ func (s *Spool) tight(size int64) (string, error) {
 	return "", nil
 }
 
-// room makes room for size octets: the oldest articles go first, none younger
-// than KeepMin. It is the committer's.
+// room makes room for size octets: of the first segments of all classes that
+// goes whose newest article is the oldest, none younger than KeepMin. It is the
+// committer's.
 func (s *Spool) room(size int64) error {
 	for {
 		what, err := s.tight(size)
 		if err != nil || what == "" {
 			return err
 		}
-		if !s.oldEnough() {
+		g := s.oldest()
+		if !s.oldEnough(g) {
 			return fmt.Errorf("%w: %s, and nothing here is older than %v", spool.ErrFull, what, s.cfg.KeepMin)
 		}
-		g := s.segs[0]
-		if len(s.segs) == 1 {
-			if err := s.roll(); err != nil {
+		if s.isActive(g) {
+			if err := s.roll(g.class); err != nil {
 				return asFull(err)
 			}
 		}
@@ -90,11 +91,8 @@ func (s *Spool) room(size int64) error {
 	}
 }
 
-func (s *Spool) oldEnough() bool {
-	if len(s.segs) == 0 || s.segs[0].count == 0 {
-		return false
-	}
-	return s.cfg.KeepMin < 0 || int64(s.segs[0].at) < s.cfg.Now().Add(-s.cfg.KeepMin).Unix()
+func (s *Spool) oldEnough(g *segment) bool {
+	return g != nil && (s.cfg.KeepMin < 0 || int64(g.at) < s.cfg.Now().Add(-s.cfg.KeepMin).Unix())
 }
 
 // dropSegment removes what still lives in a segment, leaves its ids behind, and
@@ -119,13 +117,14 @@ func (s *Spool) dropSegment(g *segment) error {
 			return err
 		}
 	}
+	if err := s.noteEnd(g); err != nil {
+		return err
+	}
 	if err := s.act(&metaRec{kind: metaUnlinked, segs: []uint32{g.num}}); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	s.segs = slices.DeleteFunc(slices.Clone(s.segs), func(o *segment) bool { return o == g })
 	s.droppedSegs[g.num] = true
-	s.mu.Unlock()
+	s.setSegs(slices.DeleteFunc(slices.Clone(s.segs), func(o *segment) bool { return o == g }))
 	// Its files stay open for who reads them now; the collector closes them.
 	s.fs.Remove(g.side("tab"))
 	if err := s.fs.Remove(g.path()); err != nil {
@@ -315,6 +314,9 @@ func (s *Spool) Expire(ctx context.Context) (Expired, error) {
 		return x, fmt.Errorf("expire by Expires field: %w", err)
 	}
 	err := s.exclusive(ctx, func() error {
+		if err := s.rollOld(); err != nil {
+			return asFull(err)
+		}
 		if err := s.room(0); err != nil && !isFull(err) {
 			return err
 		}
@@ -402,7 +404,7 @@ func (s *Spool) expireDated(ctx context.Context) error {
 		}
 		err = s.exclusive(ctx, func() error {
 			for _, seq := range due {
-				e, _, err := s.entry(seq)
+				e, err := s.entry(seq)
 				if isNotFound(err) {
 					continue
 				} else if err == nil {
@@ -435,9 +437,9 @@ func (s *Spool) tidy(ctx context.Context, x *Expired) error {
 	s.mu.RLock()
 	segs := s.segs
 	s.mu.RUnlock()
-	for i, g := range segs {
+	for _, g := range segs {
 		err := s.exclusive(ctx, func() error {
-			if i == len(segs)-1 || g == s.segs[len(s.segs)-1] || !slices.Contains(s.segs, g) {
+			if s.isActive(g) || !slices.Contains(s.segs, g) {
 				return nil
 			}
 			switch dead := g.deadBytes.Load(); {
@@ -463,7 +465,7 @@ func (s *Spool) compact(g *segment) error {
 	if err != nil {
 		return err
 	}
-	n := &segment{num: g.num, salt: g.salt, first: g.first, last: g.first - 1, fs: g.fs, dir: g.dir, size: segHeader}
+	n := &segment{num: g.num, class: g.class, salt: g.salt, first: g.first, last: g.first - 1, fs: g.fs, dir: g.dir, size: segHeader}
 	b := head
 	var ids []oldID
 	var bad error
@@ -532,11 +534,9 @@ func (s *Spool) swap(g, n *segment, b []byte, ids []oldID) error {
 	if err := n.writeTable(); err == nil {
 		n.tab = nil
 	}
-	s.mu.Lock()
 	segs := slices.Clone(s.segs)
 	segs[slices.Index(segs, g)] = n
-	s.segs = segs
-	s.mu.Unlock()
+	s.setSegs(segs)
 	if err := s.fs.SyncDir(s.cfg.Dir); err != nil {
 		return err
 	}

@@ -249,24 +249,23 @@ func (s *Spool) orphan(p rowPlace) error {
 	s.mu.RLock()
 	left := len(s.placesOf(&r, tails{s.live, s.frozen}))
 	s.mu.RUnlock()
-	v, _ := s.viewOf(r.seq)
-	if v.segment != nil {
+	v, off, end, err := s.locate(r.seq)
+	if err == nil {
 		v.deadPlaces.Add(1)
 	}
 	if left == 0 {
-		s.bury(v, r.seq, r.over.ID, time.Unix(int64(s.forget(r.arrived)), 0))
+		s.bury(v, end-off, r.over.ID, time.Unix(int64(s.forget(r.arrived)), 0))
 	}
 	return nil
 }
 
-// bury makes an article that is in no group any more a recalled one.
-func (s *Spool) bury(v view, seq spool.Seq, id article.ID, until time.Time) {
+// bury makes an article that is in no group any more a recalled one. v is its
+// segment, if that is there.
+func (s *Spool) bury(v view, size int64, id article.ID, until time.Time) {
 	if v.segment != nil {
-		if off, end, ok, err := v.extent(seq); err == nil && ok {
-			v.deadRecs.Add(1)
-			v.deadBytes.Add(end - off)
-			s.bytes.Add(off - end)
-		}
+		v.deadRecs.Add(1)
+		v.deadBytes.Add(size)
+		s.bytes.Add(-size)
 	}
 	s.articles.Add(-1)
 	s.mu.Lock()
@@ -288,7 +287,7 @@ func (s *Spool) makeRoomInTail() error {
 // Remove implements spool.Writer.
 func (s *Spool) Remove(ctx context.Context, seq spool.Seq, from []article.Group, until time.Time) error {
 	return s.exclusive(ctx, func() error {
-		e, _, err := s.entry(seq)
+		e, err := s.entry(seq)
 		if isNotFound(err) {
 			return nil
 		} else if err != nil {
@@ -306,7 +305,7 @@ func (s *Spool) remove(seq spool.Seq, from []article.Group, until time.Time) err
 	if err := s.makeRoomInTail(); err != nil {
 		return err
 	}
-	e, v, err := s.entry(seq)
+	e, v, size, err := s.sizedEntry(seq)
 	if isNotFound(err) {
 		return nil
 	} else if err != nil {
@@ -334,7 +333,7 @@ func (s *Spool) remove(seq spool.Seq, from []article.Group, until time.Time) err
 	}
 	s.mu.Unlock()
 	if left == 0 {
-		s.bury(v, seq, e.ID, until)
+		s.bury(v, size, e.ID, until)
 	}
 	for _, g := range low {
 		if err := s.settleLow(g); err != nil {
@@ -413,15 +412,11 @@ func (s *Spool) rewriteMeta() error {
 	if err != nil {
 		return err
 	}
-	var oldest spool.Seq = s.last + 1
-	if len(s.segs) > 0 {
-		oldest = s.segs[0].first
-	}
 	now := s.cfg.Now()
 	out := s.stateRecs()
 	for _, m := range old {
 		switch {
-		case m.kind == metaRemove && m.seq >= oldest, m.kind == metaRecall && m.until.After(now):
+		case m.kind == metaRemove && s.holds(m.seq), m.kind == metaRecall && m.until.After(now), m.kind == metaEnd && s.onDisk(m.segs[0]):
 			out = append(out, m)
 		case m.kind == metaUnlinked:
 			m.segs = slices.DeleteFunc(m.segs, func(n uint32) bool { return !s.onDisk(n) })

@@ -31,6 +31,7 @@ const (
 	metaState                        // a group with its marks, in a rewritten log
 	metaMarks                        // low and high marks after a sweep
 	metaUnlinked                     // segments dropped
+	metaEnd                          // where a segment ends whose successor was dropped
 )
 
 // metaRec is one act. after is the last Seq at that time: a replay does it then.
@@ -45,7 +46,8 @@ type metaRec struct {
 	from   []article.Group   // metaRemove
 	id     article.ID        // metaRecall
 	until  time.Time         // metaRemove, metaRecall, metaDrop: base for ids is arrival; unused
-	segs   []uint32          // metaUnlinked
+	segs   []uint32          // metaUnlinked; metaEnd: one
+	size   int64             // metaEnd: its sound octets
 }
 
 func appendMeta(dst []byte, m *metaRec) []byte {
@@ -75,6 +77,9 @@ func appendMeta(dst []byte, m *metaRec) []byte {
 		for _, n := range m.segs {
 			b = binary.AppendUvarint(b, uint64(n))
 		}
+	case metaEnd:
+		b = binary.AppendUvarint(b, uint64(m.segs[0]))
+		b = binary.AppendUvarint(b, uint64(m.size))
 	}
 	p := b[start:]
 	binary.LittleEndian.PutUint32(p, uint32(len(p)-8))
@@ -140,6 +145,8 @@ func parseMeta(b []byte) (metaRec, int, error) {
 		for range d.count(1) {
 			m.segs = append(m.segs, uint32(d.uint()))
 		}
+	case metaEnd:
+		m.segs, m.size = []uint32{uint32(d.uint())}, int64(d.uint())
 	default:
 		d.fail()
 	}

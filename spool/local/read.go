@@ -1,13 +1,14 @@
 package local
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
-	"sort"
 	"strings"
 	"time"
 
@@ -180,38 +181,21 @@ func (s *Spool) placesOf(r *row, ts tails) []spool.Place {
 	return out
 }
 
-// viewOf returns the segment that may hold seq.
-func (s *Spool) viewOf(seq spool.Seq) (view, bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	i := sort.Search(len(s.segs), func(i int) bool { return s.segs[i].first > seq }) - 1
-	if i < 0 || seq > s.segs[i].last {
-		return view{}, false
-	}
-	return s.segs[i].viewNow(), true
-}
-
-// readRecord reads the head, or with whole all, of the record of seq.
-func (s *Spool) readRecord(seq spool.Seq, whole bool) (record, view, error) {
-	v, ok := s.viewOf(seq)
-	if !ok {
-		return record{}, v, fmt.Errorf("article of seq %d: %w", seq, spool.ErrNotFound)
-	}
-	off, end, ok, err := v.extent(seq)
-	if err == nil && !ok {
-		err = spool.ErrNotFound
-	}
+// readRecord reads the head, or with whole all, of the record of seq, and says
+// how long the record is.
+func (s *Spool) readRecord(seq spool.Seq, whole bool) (record, view, int64, error) {
+	v, off, end, err := s.locate(seq)
 	if err != nil {
-		return record{}, v, fmt.Errorf("article of seq %d: %w", seq, err)
+		return record{}, v, 0, fmt.Errorf("article of seq %d: %w", seq, err)
 	}
 	r, err := v.read(off, end, whole)
 	if err == nil && r.Seq != seq {
 		err = fmt.Errorf("%w: another article's", errBad)
 	}
 	if err != nil {
-		return record{}, v, fmt.Errorf("article of seq %d in segment %d at %d: %w", seq, v.num, off, err)
+		return record{}, v, 0, fmt.Errorf("article of seq %d in segment %d at %d: %w", seq, v.num, off, err)
 	}
-	return r, v, nil
+	return r, v, end - off, nil
 }
 
 func (g *segment) read(off, end int64, whole bool) (record, error) {
@@ -245,15 +229,21 @@ func (g *segment) read(off, end int64, whole bool) (record, error) {
 }
 
 // entry returns the whole entry of seq with the places that can be read now.
-func (s *Spool) entry(seq spool.Seq) (spool.Entry, view, error) {
-	r, v, err := s.readRecord(seq, false)
+func (s *Spool) entry(seq spool.Seq) (spool.Entry, error) {
+	e, _, _, err := s.sizedEntry(seq)
+	return e, err
+}
+
+// sizedEntry is entry that also says where the record is and how long.
+func (s *Spool) sizedEntry(seq spool.Seq) (spool.Entry, view, int64, error) {
+	r, v, size, err := s.readRecord(seq, false)
 	if err != nil {
-		return spool.Entry{}, v, err
+		return spool.Entry{}, v, 0, err
 	}
 	if err := s.prune(&r.Entry, v); err != nil {
-		return spool.Entry{}, v, err
+		return spool.Entry{}, v, 0, err
 	}
-	return r.Entry, v, nil
+	return r.Entry, v, size, nil
 }
 
 // prune leaves those places of an entry read from the log that can be read now;
@@ -310,7 +300,7 @@ func (s *Spool) ByID(ctx context.Context, id article.ID) (spool.Entry, error) {
 	if !ok || k.seq == 0 {
 		return spool.Entry{}, fmt.Errorf("article %s: %w", id, spool.ErrNotFound)
 	}
-	e, _, err := s.entry(k.seq)
+	e, err := s.entry(k.seq)
 	if err == nil && e.ID != id {
 		err = fmt.Errorf("article %s: %w", id, spool.ErrNotFound)
 	}
@@ -335,7 +325,7 @@ func (s *Spool) ByNumber(ctx context.Context, p spool.Place) (spool.Entry, error
 	if err != nil {
 		return spool.Entry{}, fmt.Errorf("article %s:%d: %w", p.Group, p.Number, err)
 	}
-	e, _, err := s.entry(rowSeq(raw))
+	e, err := s.entry(rowSeq(raw))
 	if i := slices.Index(e.Places, p); i > 0 {
 		copy(e.Places[1:i+1], e.Places[:i])
 		e.Places[0] = p
@@ -542,41 +532,22 @@ func (s *Spool) since(ctx context.Context, after spool.Seq) ([]spool.Entry, spoo
 	if err := s.rlock(ctx); err != nil {
 		return nil, 0, err
 	}
-	i := sort.Search(len(s.segs), func(i int) bool { return s.segs[i].last > after })
-	var v view
-	if i < len(s.segs) {
-		v = s.segs[i].viewNow()
-	}
+	var few [classCount]view
+	vs := s.views(few[:0], func(g *segment) bool { return g.last > after })
 	s.mu.RUnlock()
-	if v.segment == nil {
-		return nil, after, nil
-	}
-	at, err := v.find(after + 1)
+	steps, err := nextSteps(vs, after)
 	if err != nil {
 		return nil, 0, err
 	}
-	tab, err := v.entries(at, sinceBatch+1)
-	if err != nil {
-		return nil, 0, err
-	}
-	f, err := v.handle()
-	if err != nil {
-		return nil, 0, err
-	}
-	n := len(tab) - 1
-	for n > 1 && tab[n].off-tab[0].off > sinceBytes {
-		n /= 2
-	}
-	w := window{f: f, size: int64(tab[n].off), step: int(tab[n].off - tab[0].off)}
-	es := make([]spool.Entry, 0, n)
-	for k := range n {
-		after = tab[k].seq
-		e, err := s.sinceOne(v, &w, tab[k], tab[k+1])
+	es := make([]spool.Entry, 0, len(steps))
+	for _, st := range steps {
+		after = st.at.seq
+		e, err := s.sinceOne(*st.v, st.w, st.at, st.next)
 		if isNotFound(err) {
 			continue
 		}
 		if errors.Is(err, errBad) {
-			s.log.Warn("a damaged article is passed over; run spool check", "seq", tab[k].seq, "segment", v.num, "error", err)
+			s.log.Warn("a damaged article is passed over; run spool check", "seq", after, "segment", st.v.num, "error", err)
 			continue
 		}
 		if err != nil {
@@ -585,6 +556,52 @@ func (s *Spool) since(ctx context.Context, after spool.Seq) ([]spool.Entry, spoo
 		es = append(es, e)
 	}
 	return es, after, nil
+}
+
+// step is one record that since reads: where it lies, and where the next one does.
+type step struct {
+	v        *view
+	w        *window
+	at, next tabEntry
+}
+
+// nextSteps returns the records that come after a Seq, in order: as many as one
+// batch takes. vs holds, of each chain, the first segment with something after it.
+func nextSteps(vs []view, after spool.Seq) ([]step, error) {
+	var steps []step
+	upTo := spool.Seq(math.MaxUint64) // beyond it some chain was not looked at
+	for i := range vs {
+		v := &vs[i]
+		at, err := v.find(after + 1)
+		if err != nil {
+			return nil, err
+		}
+		tab, err := v.entries(at, sinceBatch+1)
+		if err != nil {
+			return nil, err
+		}
+		f, err := v.handle()
+		if err != nil {
+			return nil, err
+		}
+		n := len(tab) - 1
+		if n < 1 {
+			return nil, fmt.Errorf("table of segment %d: %w", v.num, errBad)
+		}
+		for n > 1 && tab[n].off-tab[0].off > sinceBytes {
+			n /= 2
+		}
+		upTo = min(upTo, tab[n-1].seq)
+		w := &window{f: f, size: int64(tab[n].off), step: int(tab[n].off - tab[0].off)}
+		for k := range n {
+			steps = append(steps, step{v, w, tab[k], tab[k+1]})
+		}
+	}
+	if len(vs) > 1 {
+		steps = slices.DeleteFunc(steps, func(s step) bool { return s.at.seq > upTo })
+		slices.SortFunc(steps, func(a, b step) int { return cmp.Compare(a.at.seq, b.at.seq) })
+	}
+	return steps, nil
 }
 
 func (s *Spool) sinceOne(v view, w *window, t, next tabEntry) (spool.Entry, error) {
@@ -610,24 +627,24 @@ func (s *Spool) SeqAt(ctx context.Context, t time.Time) (spool.Seq, error) {
 	}
 	at := clamp32(sec)
 	last := s.last
-	i := sort.Search(len(s.segs), func(i int) bool { return s.segs[i].count > 0 && s.segs[i].at >= at })
-	var v view
-	if i < len(s.segs) {
-		v = s.segs[i].viewNow()
-	}
+	var few [classCount]view
+	vs := s.views(few[:0], func(g *segment) bool { return g.at >= at })
 	s.mu.RUnlock()
-	if v.segment == nil || v.count == 0 {
-		return last, nil
+	for _, v := range vs {
+		k, err := v.search(func(e tabEntry) bool { return e.at >= at })
+		if err != nil {
+			return 0, err
+		}
+		if k >= v.count {
+			continue
+		}
+		e, err := v.entries(k, 1)
+		if err != nil {
+			return 0, err
+		}
+		last = min(last, e[0].seq-1)
 	}
-	k, err := v.search(func(e tabEntry) bool { return e.at >= at })
-	if err != nil || k >= v.count {
-		return last, err
-	}
-	e, err := v.entries(k, 1)
-	if err != nil {
-		return 0, err
-	}
-	return e[0].seq - 1, nil
+	return last, nil
 }
 
 // Last implements spool.Reader.
@@ -643,7 +660,7 @@ func (s *Spool) Open(ctx context.Context, seq spool.Seq) (*article.Article, erro
 		return nil, err
 	}
 	s.mu.RUnlock()
-	r, v, err := s.readRecord(seq, true)
+	r, v, _, err := s.readRecord(seq, true)
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ var errBad = errors.New("damaged record")
 type record struct {
 	spool.Entry
 	batch   uint32    // offset of the first record of its group commit
-	class   uint8     // retention class: 0, there is one chain so far
+	class   uint8     // retention class: that of the segment
 	expires time.Time // zero: none
 	headLen int       // length of the article's header
 	wire    []byte

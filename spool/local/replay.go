@@ -18,10 +18,15 @@ func (s *Spool) openSegments(acts []metaRec) error {
 	if err != nil {
 		return err
 	}
-	dropped := map[uint32]bool{}
+	dropped, ends := map[uint32]bool{}, map[uint32]int64{}
 	for _, m := range acts {
-		for _, n := range m.segs {
-			dropped[n] = true
+		switch m.kind {
+		case metaUnlinked:
+			for _, n := range m.segs {
+				dropped[n] = true
+			}
+		case metaEnd:
+			ends[m.segs[0]] = m.size
 		}
 	}
 	s.nextSeg, s.droppedSegs = 1, dropped
@@ -43,44 +48,101 @@ func (s *Spool) openSegments(acts []metaRec) error {
 		}
 	}
 	slices.Sort(nums)
-	return s.openEach(nums)
+	return s.openEach(nums, ends)
 }
 
-// openEach reads the headers, then what each segment holds.
-func (s *Spool) openEach(nums []uint32) error {
-	heads := make([]segHead, len(nums))
-	ends := map[uint32]int64{} // by number: where the next segment says it ends
-	segs := make([]*segment, len(nums))
-	for i, n := range nums {
+// openEach reads the headers, then what each segment holds. ends is by number:
+// where the meta log, or the next segment of the chain, says that it ends.
+func (s *Spool) openEach(nums []uint32, ends map[uint32]int64) error {
+	var segs []*segment
+	var heads []segHead
+	for _, n := range nums {
 		g := &segment{num: n, fs: s.fs, dir: s.cfg.Dir}
-		segs[i] = g
-		f, err := g.handle()
+		h, ok, err := s.openHeader(g)
 		if err != nil {
 			return err
 		}
-		b, err := readAt(f, make([]byte, segHeader), 0)
-		if err != nil {
-			return fmt.Errorf("read segment %d: %w", n, err)
+		if ok {
+			segs, heads = append(segs, g), append(heads, h)
+			if h.id != "" {
+				ends[h.prev] = h.prevSize
+			}
 		}
-		if heads[i], err = decodeSegHeader(b); err != nil {
-			continue // mended or removed below
-		}
-		if s.id == "" {
-			s.id = heads[i].id
-		}
-		if heads[i].id != s.id || heads[i].num != n {
-			return fmt.Errorf("segment %s belongs to another spool (%q, segment %d): move it away", g.path(), heads[i].id, heads[i].num)
-		}
-		ends[heads[i].prev] = heads[i].prevSize
 	}
+	newest := map[uint8]uint32{}
 	for i, g := range segs {
-		if err := s.openOne(g, heads[i], ends, i == len(segs)-1); err != nil {
+		if err := s.classify(g, &heads[i]); err != nil {
+			return err
+		}
+		newest[g.class] = g.num
+	}
+	at := map[uint8]uint32{}
+	for i, g := range segs {
+		g.at = at[g.class]
+		if err := s.openOne(g, heads[i], ends, g.num == newest[g.class]); err != nil {
 			return fmt.Errorf("segment %s: %w", g.path(), err)
 		}
+		at[g.class] = g.at
+		s.last = max(s.last, g.last)
 	}
+	s.setSegs(segs)
 	return nil
 }
 
+// openHeader reads the header of a segment; its id is "" if it is damaged. A
+// segment that was begun and never used is removed: false.
+func (s *Spool) openHeader(g *segment) (h segHead, ok bool, err error) {
+	f, err := g.handle()
+	if err != nil {
+		return h, false, err
+	}
+	b, err := readAt(f, make([]byte, segHeader+1), 0)
+	if err != nil {
+		return h, false, fmt.Errorf("read segment %d: %w", g.num, err)
+	}
+	h, err = decodeSegHeader(b)
+	if err != nil {
+		if len(b) <= segHeader {
+			g.close()
+			return h, false, s.fs.Remove(g.path())
+		}
+		s.log.Error("header of segment is damaged; its articles are read all the same", "segment", g.num)
+		return segHead{}, true, nil
+	}
+	if s.id == "" {
+		s.id = h.id
+	}
+	if h.id != s.id || h.num != g.num {
+		return h, false, fmt.Errorf("segment %s belongs to another spool (%q, segment %d): move it away", g.path(), h.id, h.num)
+	}
+	return h, true, nil
+}
+
+// classify finds out of which class a segment is: if its header is damaged, by
+// its first sound record.
+func (s *Spool) classify(g *segment, h *segHead) error {
+	g.salt, g.class = segSalt(s.id, g.num), h.class
+	if h.id != "" {
+		return nil
+	}
+	f, err := g.handle()
+	if err != nil {
+		return err
+	}
+	n, err := f.Size()
+	if err != nil {
+		return err
+	}
+	return g.scan(segHeader, n, false, func(r scanned) bool {
+		if r.err == nil {
+			g.class = r.rec.class % classCount
+		}
+		return r.err != nil
+	})
+}
+
+// openOne finds out what a segment holds. One that is not the newest of its chain
+// ends with its file unless ends knows better.
 func (s *Spool) openOne(g *segment, h segHead, ends map[uint32]int64, newest bool) error {
 	f, err := g.handle()
 	if err != nil {
@@ -90,41 +152,46 @@ func (s *Spool) openOne(g *segment, h segHead, ends map[uint32]int64, newest boo
 	if err != nil {
 		return err
 	}
-	if h.id == "" && onDisk <= segHeader {
-		g.close() // begun, never used
-		return s.fs.Remove(g.path())
-	}
 	if h.id == "" {
-		s.log.Error("header of segment is damaged; its articles are read all the same", "segment", g.num)
-		h.first = s.last + 1
+		h.first = 1
 	}
-	g.salt, g.first, g.last = segSalt(s.id, g.num), h.first, h.first-1
-	if n := len(s.segs); n > 0 {
-		g.at = s.segs[n-1].at
-	}
-	end, sealed := ends[g.num]
-	if !sealed {
+	g.first, g.last = h.first, h.first-1
+	end, known := ends[g.num]
+	if !known || end > onDisk {
 		end = onDisk
 	}
-	end = min(end, onDisk)
-	if sealed && g.loadTable(end) {
-		return s.take(g)
-	}
-	if err := g.rescan(end, sealed, s.log.Warn); err != nil {
-		return err
-	}
-	if newest {
-		if err := settleFile(f, g.size, onDisk); err != nil {
+	sealed := known || !newest
+	if !sealed || !g.loadTable(end) {
+		if err := g.rescan(end, sealed, s.log.Warn); err != nil {
 			return err
 		}
+		if newest {
+			if err := settleFile(f, g.size, onDisk); err != nil {
+				return err
+			}
+		}
+		if sealed {
+			s.seal(g)
+		}
 	}
-	if err := s.take(g); err != nil {
-		return err
+	if h.id != "" {
+		return nil
 	}
-	if sealed {
-		s.seal(g)
+	return g.findFirst(s.last)
+}
+
+// findFirst sets first, which the damaged header had, by the table; last is the
+// newest Seq of the segments before.
+func (g *segment) findFirst(last spool.Seq) error {
+	if g.count == 0 {
+		g.first, g.last = last+1, last
+		return nil
 	}
-	return nil
+	e, err := g.viewNow().entries(0, 1)
+	if err == nil {
+		g.first = e[0].seq
+	}
+	return err
 }
 
 // settleFile cuts off what is no sound record and syncs the rest: a killed
@@ -141,17 +208,12 @@ func settleFile(f disk.File, size, onDisk int64) error {
 	return nil
 }
 
-func (s *Spool) take(g *segment) error {
-	s.segs = append(s.segs, g)
-	s.last = max(s.last, g.last)
-	return nil
-}
-
 // rescan finds the records again. Of a segment that was not sealed, damage with
 // nothing but records of the same group commit behind it is that commit, torn by
 // a power cut before it was acknowledged: it is void as a whole from there on.
 func (g *segment) rescan(end int64, sealed bool, warn func(string, ...any)) error {
 	g.tab, g.count, g.size, g.last = nil, 0, segHeader, g.first-1
+	before := g.at
 	type hole struct{ off, end int64 }
 	var holes []hole
 	var torn int64 = -1
@@ -173,7 +235,7 @@ func (g *segment) rescan(end int64, sealed bool, warn func(string, ...any)) erro
 		return err
 	}
 	if torn >= 0 && !sealed {
-		g.undo(torn)
+		g.undo(torn, before)
 		holes = slices.DeleteFunc(holes, func(h hole) bool { return h.off >= torn })
 	} else if sealed {
 		g.size = end
@@ -184,11 +246,11 @@ func (g *segment) rescan(end int64, sealed bool, warn func(string, ...any)) erro
 	return nil
 }
 
-// undo forgets the records from off on.
-func (g *segment) undo(off int64) {
+// undo forgets the records from off on; at is the latest arrival before the segment.
+func (g *segment) undo(off int64, at uint32) {
 	i := sort.Search(len(g.tab), func(i int) bool { return int64(g.tab[i].off) >= off })
 	g.tab, g.count, g.size = g.tab[:i], i, off
-	g.last, g.at = g.first-1, 0
+	g.last, g.at = g.first-1, at
 	if i > 0 {
 		g.last, g.at = g.tab[i-1].seq, g.tab[i-1].at
 	}
@@ -211,11 +273,15 @@ func (s *Spool) replay(acts []metaRec, from spool.Seq) error {
 	}
 	end := s.last
 	s.last = from
-	for _, g := range s.segs {
-		if g.last <= from {
-			continue
+	for r := range s.records(from) {
+		err := r.fail
+		if err == nil {
+			err = do(r.rec.Seq)
 		}
-		if err := s.replaySegment(g, from, do); err != nil {
+		if err == nil {
+			err = s.relive(r.g, &r.rec, r.off, r.end)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -230,32 +296,6 @@ func (s *Spool) replay(acts []metaRec, from spool.Seq) error {
 		s.metaDone = acts[next].n
 	}
 	return s.settleAll()
-}
-
-func (s *Spool) replaySegment(g *segment, from spool.Seq, do func(spool.Seq) error) error {
-	v := g.viewNow()
-	i, err := v.find(from + 1)
-	if err != nil || i >= v.count {
-		return err
-	}
-	e, err := v.entries(i, 1)
-	if err != nil {
-		return err
-	}
-	var bad error
-	err = g.scan(int64(e[0].off), g.size, false, func(r scanned) bool {
-		if r.err != nil {
-			return true // reported when it was found; check tells
-		}
-		if bad = do(r.rec.Seq); bad == nil {
-			bad = s.relive(g, &r.rec, r.off, r.end)
-		}
-		return bad == nil
-	})
-	if err == nil {
-		err = bad
-	}
-	return err
 }
 
 func (g *segment) viewNow() view {

@@ -34,10 +34,12 @@ type tabEntry struct {
 	at  uint32
 }
 
-// segment is one file of the log. Its last one is active: the committer appends.
+// segment is one file of the log. The last one of a chain is active: the committer
+// appends.
 // What is not atomic changes under Spool.mu.
 type segment struct {
 	num   uint32
+	class uint8     // retention class: which chain it is of
 	salt  uint32    // start value of checksums: spool id and number
 	first spool.Seq // of its first record, present or not
 	fs    disk.FS
@@ -58,6 +60,7 @@ type segment struct {
 	tabF disk.File
 
 	closed bool
+	ended  bool // a write to it failed, or it is sealed: it takes no more (the committer's)
 }
 
 func segName(num uint32) string         { return fmt.Sprintf("%08d.seg", num) }
@@ -65,13 +68,14 @@ func (g *segment) path() string         { return filepath.Join(g.dir, segName(g.
 func (g *segment) side(e string) string { return strings.TrimSuffix(g.path(), "seg") + e }
 
 // encodeSegHeader makes a segment's first octets: magic, spool id, number, class,
-// first Seq, number and sound length of the segment before it, checksum.
-func encodeSegHeader(id string, num uint32, first spool.Seq, prev uint32, prevSize int64) []byte {
+// first Seq, number and sound length of the segment before it in its chain, checksum.
+func encodeSegHeader(id string, num uint32, class uint8, first spool.Seq, prev uint32, prevSize int64) []byte {
 	b := make([]byte, segHeader)
 	copy(b, segMagic)
 	copy(b[8:24], id)
 	le := binary.LittleEndian
 	le.PutUint32(b[24:], num)
+	le.PutUint32(b[28:], uint32(class))
 	le.PutUint64(b[32:], uint64(first))
 	le.PutUint32(b[40:], prev)
 	le.PutUint64(b[48:], uint64(prevSize))
@@ -82,6 +86,7 @@ func encodeSegHeader(id string, num uint32, first spool.Seq, prev uint32, prevSi
 type segHead struct {
 	id       string
 	num      uint32
+	class    uint8
 	first    spool.Seq
 	prev     uint32
 	prevSize int64
@@ -95,10 +100,10 @@ func segSalt(id string, num uint32) uint32 {
 
 func decodeSegHeader(b []byte) (segHead, error) {
 	le := binary.LittleEndian
-	if len(b) < segHeader || string(b[:8]) != segMagic || le.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli) {
+	if len(b) < segHeader || string(b[:8]) != segMagic || le.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli) || le.Uint32(b[28:]) >= classCount {
 		return segHead{}, fmt.Errorf("%w: no segment of this version", errBad)
 	}
-	return segHead{strings.TrimRight(string(b[8:24]), "\x00"), le.Uint32(b[24:]), spool.Seq(le.Uint64(b[32:])),
+	return segHead{strings.TrimRight(string(b[8:24]), "\x00"), le.Uint32(b[24:]), uint8(le.Uint32(b[28:])), spool.Seq(le.Uint64(b[32:])),
 		le.Uint32(b[40:]), int64(le.Uint64(b[48:]))}, nil
 }
 
@@ -200,7 +205,38 @@ func (v view) find(seq spool.Seq) (int, error) {
 			return i, nil
 		}
 	}
+	if i, ok := v.near(seq); ok {
+		return i, nil
+	}
 	return v.search(func(e tabEntry) bool { return e.seq >= seq })
+}
+
+// near looks for the first entry with Seq >= seq where it should be if those of
+// other chains were spread evenly between: a read or two instead of a dozen.
+func (v view) near(seq spool.Seq) (int, bool) {
+	const block = 64
+	lo, hi := 0, v.count // it is in between
+	from, to := v.first, v.last
+	for range 4 {
+		if hi-lo <= block || to <= from {
+			break
+		}
+		at := lo + int(float64(seq-from)/float64(to-from)*float64(hi-lo)) - block/2
+		at = min(max(at, lo), hi-block)
+		e, err := v.entries(at, block)
+		if err != nil || len(e) < block {
+			return 0, false
+		}
+		switch {
+		case e[0].seq >= seq && at > lo:
+			hi, to = at+1, e[0].seq
+		case e[block-1].seq < seq:
+			lo, from = at+block, e[block-1].seq
+		default:
+			return at + sort.Search(block, func(i int) bool { return e[i].seq >= seq }), true
+		}
+	}
+	return 0, false
 }
 
 func (v view) search(ok func(tabEntry) bool) (int, error) {

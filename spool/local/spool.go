@@ -108,7 +108,8 @@ type Spool struct {
 	sorted  atomic.Pointer[[]*group] // groups by name; nil: to be made
 	byGid   map[uint32]*group
 	marks   map[article.Group]uint64 // high marks of removed groups
-	segs    []*segment               // in order; replaced, not changed
+	segs    []*segment               // in order of number; replaced, not changed
+	chains  [][]*segment             // the same, those of each class together
 	shards  []*shard                 // oldest first; replaced, not changed
 	last    spool.Seq
 	changed chan struct{} // closed and replaced when something arrives
@@ -122,7 +123,6 @@ type Spool struct {
 	metaDone    uint64 // last act of the meta log that is wholly done
 	nextShard   uint32 // keeper only
 	nextSeg     uint32 // number of the next segment
-	broken      bool   // the active segment is at its end: a write to it failed
 	buf         []byte
 	droppedSegs map[uint32]bool   // by the meta log
 	pending     *metaRec          // an act that stands in the meta log and could not be done yet

@@ -60,7 +60,8 @@ func (w *world) step() error {
 	case k < 55:
 		return w.add()
 	case k < 63:
-		g := spool.GroupInfo{Name: w.group(), Status: spool.Moderated, Description: fmt.Sprint("d", w.rnd.IntN(9)), Created: w.base, Creator: "c"}
+		g := spool.GroupInfo{Name: w.group(), Status: spool.Moderated, Description: fmt.Sprint("d", w.rnd.IntN(9)), Created: w.base, Creator: "c",
+			Keep: time.Duration(w.rnd.IntN(3)*w.rnd.IntN(9)) * 240 * time.Hour} // a spool may put those kept long elsewhere
 		return w.both("PutGroups", func(s spool.Store) error { return s.PutGroups(ctx, g) })
 	case k < 66:
 		g := w.group()
@@ -131,8 +132,20 @@ func (w *world) look() error {
 	if a != b || err != nil {
 		return fmt.Errorf("Lookup %s: %v %v, the model says %v", id, b, err, a)
 	}
+	at := w.base.Add(time.Duration(w.rnd.IntN(w.n+2)) * time.Second)
+	x, _ := w.mem.SeqAt(ctx, at)
+	y, err := w.s.SeqAt(ctx, at)
+	if err != nil || len(after(w.mem, x)) != len(after(w.s, y)) {
+		return fmt.Errorf("SeqAt %v: %d %v, the model says %d", at, y, err, x)
+	}
 	lo := uint64(w.rnd.IntN(20))
 	return sameRange(w.mem, w.s, w.group(), lo, lo+uint64(w.rnd.IntN(20)))
+}
+
+// after returns what came after seq. Where the articles around it are gone, spools
+// may say different Seqs that mean the same.
+func after(s spool.Store, seq spool.Seq) []pair[spool.Entry] {
+	return collect(s.Since(context.Background(), seq))
 }
 
 // Same says where two spools differ, nil if nowhere: groups, ranges, logs,
