@@ -95,6 +95,8 @@ func lookup(verb string) command {
 		return command{syntax: "HELP", do: (*session).doHelp}
 	case "QUIT":
 		return command{syntax: "QUIT", do: (*session).doQuit}
+	case "XJOIN":
+		return command{min: 3, max: 3, syntax: "XJOIN secret path-identity host:port|-", do: (*session).doXjoin}
 	}
 	return command{}
 }
@@ -104,7 +106,7 @@ func verbs() []string {
 	return []string{
 		"ARTICLE", "AUTHINFO", "BODY", "CAPABILITIES", "CHECK", "COMPRESS", "DATE", "GROUP", "HDR", "HEAD", "HELP", "IHAVE",
 		"LAST", "LIST", "LISTGROUP", "MODE", "NEWGROUPS", "NEWNEWS", "NEXT", "OVER", "POST", "QUIT", "STARTTLS", "STAT",
-		"TAKETHIS", "XHDR", "XOVER", "XPAT",
+		"TAKETHIS", "XHDR", "XJOIN", "XOVER", "XPAT",
 	}
 }
 
@@ -181,7 +183,7 @@ func (x *session) doDate() error {
 func (x *session) doHelp() error {
 	x.c.Status(nntp.CodeHelp, "what you can say here")
 	for _, v := range verbs() {
-		if v == "STARTTLS" && x.srv.cfg.TLS == nil {
+		if v == "STARTTLS" && x.srv.cfg.TLS == nil || v == "XJOIN" && !x.mayJoin() {
 			continue
 		}
 		x.c.Command("  " + lookup(v).syntax)

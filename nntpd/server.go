@@ -58,6 +58,10 @@ type Config struct {
 	TLS      *tls.Config // for STARTTLS and ServeTLS; nil: neither
 	OfferTLS func() bool // whether CAPABILITIES lists STARTTLS; nil: always
 
+	// Join makes an invited node a peer and returns our path identity. An error's
+	// text is told to it. nil: nobody is invited here.
+	Join func(ctx context.Context, j Join) (host string, err error)
+
 	Trusted []netip.Prefix // clients to whom the `anonymous` setting applies, and who may send passwords in the clear
 
 	MaxArticle   int           // octets of an article from a peer; default 1 MiB

@@ -198,6 +198,8 @@ func peerCommands() []command {
 		{name: "list", short: "list neighbours and how it stands with them", run: cmdPeerList},
 		{name: "set", args: "NAME [--address A] " + flags, short: "change a neighbour's settings", run: cmdPeerSet},
 		{name: "rm", args: "NAME", short: "forget a neighbour that was added by command", run: cmdPeerRm},
+		{name: "invite", args: "[--address HOST:PORT,...] [--send WILDMAT] [--take WILDMAT] [--old] [--for DUR]", short: "print a code with which another node becomes a neighbour", run: cmdPeerInvite, long: longInvite},
+		{name: "join", args: "CODE [--address HOST:PORT] [--send WILDMAT] [--take WILDMAT] [--old]", short: "become a neighbour of the node that printed the code", run: cmdPeerJoin, long: longJoin},
 	}
 }
 
@@ -332,11 +334,17 @@ func (c *control) peerActs() {
 	act(c, "peer/add", c.peerChange)
 	act(c, "peer/set", c.peerChange)
 	act(c, "peer/rm", c.peerRm)
+	act(c, "peer/invite", c.peerInvite)
+	act(c, "peer/join", c.peerJoin)
 	act(c, "peer/list", func(ctx context.Context, _ struct{}) ([]peerStatusJSON, error) { return c.core.peerStates(), nil })
 }
 
 func (c *control) peerChange(_ context.Context, ch peerChange) (peerSection, error) {
-	b := c.core.peers
+	return c.core.peers.change(ch)
+}
+
+// change adds a peer, or changes one that was added.
+func (b *peerBook) change(ch peerChange) (peerSection, error) {
 	if b.inFile(ch.Name) {
 		return peerSection{}, fmt.Errorf("peer %s stands in the configuration file, which wins; change it there and send SIGHUP", ch.Name)
 	}

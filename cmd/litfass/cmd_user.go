@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ type userJSON struct {
 	Seen     string   `json:"seen,omitempty"`
 	Password string   `json:"password,omitempty"` // to the node only
 	Words    []string `json:"recovery_words,omitempty"`
+	NoAdmin  bool     `json:"no_admin,omitempty"` // nobody may administer the node in the browser yet
 }
 
 func userCommands() []command {
@@ -30,7 +32,7 @@ func userCommands() []command {
 		{name: "list", short: "list accounts", run: cmdUserList},
 		{name: "passwd", args: "NAME --password-stdin|--old-stdin", short: "set a password", run: cmdUserPasswd,
 			long: "With --old-stdin standard input holds two lines, the password so far and the new one: the\naccount's identity, which is sealed under its password, goes along. With --password-stdin it\nholds the new one only, and the identity stays under the old one."},
-		{name: "set", args: "NAME [--read WILDMAT] [--post WILDMAT] [--moderate WILDMAT] [--mark-read] [--day-articles N] [--day-size SIZE]", short: "what an account may do", run: cmdUserSet},
+		{name: "set", args: "NAME [--admin] [--email A] [--read WILDMAT] [--post WILDMAT] [--moderate WILDMAT] [--mark-read] [--day-articles N] [--day-size SIZE]", short: "what an account may do", run: cmdUserSet},
 		{name: "newsrc", args: "NAME --export | --import FILE", short: "what an account has read and subscribed, as a .newsrc", run: cmdUserNewsrc},
 		{name: "rm", args: "NAME", short: "remove an account", run: cmdUserRm},
 	}
@@ -88,6 +90,9 @@ func cmdUserAdd(c *call) error {
 	fmt.Fprintf(c.out, "account %s made\n", u.Name)
 	if len(done.Words) > 0 {
 		c.printWords(done.Words)
+	}
+	if done.NoAdmin {
+		fmt.Fprintf(c.out, "\nNobody administers this node in the browser yet: litfass user set %s --admin lets %[1]s do so.\n", u.Name)
 	}
 	return nil
 }
@@ -198,8 +203,17 @@ func (c *control) userAdd(ctx context.Context, u userJSON) (userJSON, error) {
 	if err == nil && u.Feeds == "" {
 		u.Words, err = c.newIdentity(u)
 	}
+	if err == nil && u.Feeds == "" {
+		u.NoAdmin, err = c.nobodyAdmin(ctx)
+	}
 	u.Password = ""
 	return u, err
+}
+
+// nobodyAdmin says that no account is an administrator's.
+func (c *control) nobodyAdmin(ctx context.Context) (bool, error) {
+	accounts, err := c.core.members.List(ctx)
+	return err == nil && !slices.ContainsFunc(accounts, func(a members.Account) bool { return a.Admin }), err
 }
 
 // userPasswd sets a password. With the old one the identity goes along, first: a

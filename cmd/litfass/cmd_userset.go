@@ -19,7 +19,8 @@ import (
 type userChange struct {
 	Name                 string
 	Read, Post, Moderate *string
-	MarkRead             *bool
+	Email                *string
+	Admin, MarkRead      *bool
 	DayArticles          *int
 	DaySize              *size
 }
@@ -39,6 +40,12 @@ func cmdUserSet(c *call) error {
 	c.fs.Func("read", "`WILDMAT` of the groups it may read; empty: all", pattern(&ch.Read))
 	c.fs.Func("post", "`WILDMAT` of the groups it may post to; empty: all", pattern(&ch.Post))
 	c.fs.Func("moderate", "`WILDMAT` of the groups it moderates; empty: none", pattern(&ch.Moderate))
+	c.fs.Func("email", "mail `ADDRESS`", func(s string) error { ch.Email = &s; return nil })
+	c.fs.BoolFunc("admin", "may do everything; --admin=false: no longer", func(s string) error {
+		v := s != "false"
+		ch.Admin = &v
+		return nil
+	})
 	c.fs.BoolFunc("mark-read", "what its newsreader fetched counts as read, in the browser, too; --mark-read=false: not", func(s string) error {
 		v := s != "false"
 		ch.MarkRead = &v
@@ -69,10 +76,13 @@ func cmdUserSet(c *call) error {
 
 func (c *control) userSet(ctx context.Context, ch userChange) (struct{}, error) {
 	return struct{}{}, noUser(ch.Name, c.core.members.Change(ctx, ch.Name, func(a *members.Account) error {
-		for _, f := range []struct{ to, from *string }{{&a.Read, ch.Read}, {&a.Post, ch.Post}, {&a.Moderate, ch.Moderate}} {
+		for _, f := range []struct{ to, from *string }{{&a.Read, ch.Read}, {&a.Post, ch.Post}, {&a.Moderate, ch.Moderate}, {&a.Email, ch.Email}} {
 			if f.from != nil {
 				*f.to = *f.from
 			}
+		}
+		if ch.Admin != nil {
+			a.Admin = *ch.Admin
 		}
 		if ch.MarkRead != nil {
 			a.MarkRead = *ch.MarkRead

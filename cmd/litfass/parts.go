@@ -98,8 +98,8 @@ func (s *server) greet() {
 		}
 	}
 	if s.setupCode != "" {
-		fmt.Fprintf(&b, "\n  There is no account yet. The first one becomes the administrator: make it at /start in the\n"+
-			"  browser (from another machine it asks for the code %s), or with litfass user add.\n", s.setupCode)
+		fmt.Fprintf(&b, "\n  There is no account yet. Make the administrator's at /start in the browser (from another\n"+
+			"  machine it asks for the code %s), or with litfass user add NAME --admin --password-stdin.\n", s.setupCode)
 	}
 	fmt.Fprintf(&b, "\n  litfass --data %s status   shows how it is doing; Ctrl-C or SIGTERM stops it\n\n", s.core.dir.path)
 	fmt.Fprint(s.call.out, b.String())

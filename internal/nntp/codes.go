@@ -34,6 +34,7 @@ const (
 	CodePostOK          = 240
 	CodeAuthOK          = 281
 	CodeAuthSASLOK      = 283
+	CodeJoined          = 290 // XJOIN: private use, RFC 3977 §3.2
 	CodeIhaveSend       = 335
 	CodePostSend        = 340
 	CodeAuthMore        = 381
@@ -67,4 +68,5 @@ const (
 	CodeNotSupported    = 503
 	CodeBase64          = 504
 	CodeTLSNo           = 580
+	CodeJoinNo          = 590 // XJOIN
 )
