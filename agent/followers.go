@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -41,7 +43,9 @@ type beginner interface {
 }
 
 // Followers runs followers of one spool, each in a goroutine of its own, and
-// saves their cursors. Its exported fields are set once, before use.
+// saves their cursors, all with one sync: ten followers must not sync ten times
+// as often as one. After a crash they repeat what came behind the saved cursor.
+// Its exported fields are set once, before use.
 type Followers struct {
 	Spool spool.Store
 	State *state.DB // nil: cursors are not saved
@@ -58,8 +62,20 @@ type Followers struct {
 	mu   sync.Mutex
 	runs map[string]*run
 	stop bool
-	wg   sync.WaitGroup
+	wg   sync.WaitGroup // of the followers
+
+	saving sync.Mutex    // one save at a time: a cursor never falls
+	halt   chan struct{} // closed: no more is saved
+	saver  sync.WaitGroup
 }
+
+// A follower that reaches the end of a log that grows by manyAtOnce entries while
+// it reads lets gather pass before it reads on: to be woken for each commit costs
+// more than the work, and under such load nobody sees the difference.
+const (
+	manyAtOnce = 16
+	gather     = 10 * time.Millisecond
+)
 
 // Lag is how a follower stands.
 type Lag struct {
@@ -76,7 +92,6 @@ type run struct {
 	f      spool.Follower
 	cancel context.CancelFunc
 	over   chan struct{}
-	kick   chan struct{}
 
 	mu  sync.Mutex
 	lag Lag
@@ -110,28 +125,25 @@ func (s *Followers) Start(ctx context.Context, f spool.Follower, at Start) error
 	}
 	if s.runs == nil {
 		s.runs = make(map[string]*run)
+		s.halt = make(chan struct{})
+		s.saver.Go(s.keepSaved)
 	}
 	if s.runs[name] != nil {
 		return fmt.Errorf("follower %s runs already", name)
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	r := &run{f: f, cancel: cancel, over: make(chan struct{}), kick: make(chan struct{}, 1)}
+	r := &run{f: f, cancel: cancel, over: make(chan struct{})}
 	r.lag = Lag{Name: name, Done: after, Saved: after}
 	s.runs[name] = r
 	if b, ok := f.(beginner); ok {
 		b.Begin(after)
 	}
-	s.wg.Add(2)
-	go func() {
-		defer s.wg.Done()
+	s.wg.Go(func() {
 		defer close(r.over)
 		s.follow(ctx, r, after)
 		cancel()
-	}()
-	go func() {
-		defer s.wg.Done()
-		s.keepSaved(r)
-	}()
+		s.saveRun(r)
+	})
 	return nil
 }
 
@@ -154,30 +166,44 @@ func (s *Followers) cursor(name string, at Start) (spool.Seq, error) {
 	}
 	if len(raw) < 8 {
 		// A first cursor is kept at once: after a crash AtEnd must not mean a later end.
-		return begin, s.save(name, begin)
+		return begin, s.save(cursor{name, begin})
 	}
 	seq := spool.Seq(binary.BigEndian.Uint64(raw))
 	if string(raw[8:]) != s.Spool.SpoolID() || seq > s.Spool.Last() {
 		s.log().Warn("the log is not the one this follower read before: it begins anew", "follower", name, "at", begin)
-		return begin, s.save(name, begin)
+		return begin, s.save(cursor{name, begin})
 	}
 	return seq, nil
 }
 
-func (s *Followers) save(name string, seq spool.Seq) error {
+// cursor is one to be saved.
+type cursor struct {
+	name string
+	seq  spool.Seq
+}
+
+// save writes cursors, all with one sync.
+func (s *Followers) save(cs ...cursor) error {
 	if s.State == nil {
 		return nil
 	}
-	raw := append(binary.BigEndian.AppendUint64(nil, uint64(seq)), s.Spool.SpoolID()...)
-	err := s.State.Update(func(tx *state.Tx) error { return tx.Put(cursorBucket, name, raw) })
+	id := s.Spool.SpoolID()
+	err := s.State.Update(func(tx *state.Tx) error {
+		for _, c := range cs {
+			if err := tx.Put(cursorBucket, c.name, append(binary.BigEndian.AppendUint64(nil, uint64(c.seq)), id...)); err != nil {
+				return fmt.Errorf("%s: %w", c.name, err)
+			}
+		}
+		return nil
+	})
 	if err != nil {
-		return fmt.Errorf("save the cursor of %s: %w", name, err)
+		return fmt.Errorf("save cursors: %w", err)
 	}
 	return nil
 }
 
-// keepSaved saves one run's cursor now and then, and at its end.
-func (s *Followers) keepSaved(r *run) {
+// keepSaved saves the cursors now and then, and when asked to.
+func (s *Followers) keepSaved() {
 	every := s.Save
 	if every == 0 {
 		every = 2 * time.Second
@@ -187,32 +213,55 @@ func (s *Followers) keepSaved(r *run) {
 	for {
 		select {
 		case <-tick.C:
-		case <-r.kick:
-		case <-r.over:
-			s.saveRun(r)
+		case <-s.halt:
 			return
 		}
-		s.saveRun(r)
+		s.saveAll()
 	}
 }
 
+func (s *Followers) saveAll() {
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.mu.Lock()
+	all := slices.Collect(maps.Values(s.runs))
+	s.mu.Unlock()
+	s.saveRuns(all)
+}
+
 func (s *Followers) saveRun(r *run) {
-	r.mu.Lock()
-	done, saved := r.lag.Done, r.lag.Saved
-	r.mu.Unlock()
-	if p, ok := r.f.(Pipelined); ok {
-		done = max(saved, p.Done())
+	s.saving.Lock()
+	defer s.saving.Unlock()
+	s.saveRuns([]*run{r})
+}
+
+// saveRuns saves those cursors that have risen; s.saving is held.
+func (s *Followers) saveRuns(runs []*run) {
+	var cs []cursor
+	var risen []*run
+	for _, r := range runs {
+		r.mu.Lock()
+		done, saved := r.lag.Done, r.lag.Saved
+		r.mu.Unlock()
+		if p, ok := r.f.(Pipelined); ok {
+			done = max(saved, p.Done())
+		}
+		if done > saved {
+			cs, risen = append(cs, cursor{r.f.Name(), done}), append(risen, r)
+		}
 	}
-	if done <= saved {
+	if len(cs) == 0 {
 		return
 	}
-	if err := s.save(r.f.Name(), done); err != nil {
-		s.log().Warn("cursor not saved", "follower", r.f.Name(), "error", err)
+	if err := s.save(cs...); err != nil {
+		s.log().Warn("cursors not saved", "error", err)
 		return
 	}
-	r.mu.Lock()
-	r.lag.Saved = done
-	r.mu.Unlock()
+	for i, r := range risen {
+		r.mu.Lock()
+		r.lag.Saved = cs[i].seq
+		r.mu.Unlock()
+	}
 }
 
 // follow is the loop of one follower.
@@ -222,8 +271,12 @@ func (s *Followers) follow(ctx context.Context, r *run, after spool.Seq) {
 		err := s.Spool.Wait(ctx, after)
 		if err == nil {
 			var next spool.Seq
+			before := after
 			if next, err = s.read(ctx, r, after); next > after {
 				after, pause = next, s.firstPause()
+			}
+			if err == nil && after-before >= manyAtOnce {
+				rest(ctx, gather)
 			}
 		}
 		if err == nil {
@@ -237,11 +290,18 @@ func (s *Followers) follow(ctx context.Context, r *run, after spool.Seq) {
 		if p, ok := r.f.(Pipelined); ok {
 			after = min(after, max(p.Done(), r.saved()))
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-		}
+		rest(ctx, pause)
 		pause = min(2*pause, time.Minute)
+	}
+}
+
+// rest waits for d, or until ctx is done.
+func rest(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
 	}
 }
 
@@ -336,20 +396,6 @@ func (s *Followers) Saved(name string) spool.Seq {
 	return r.saved()
 }
 
-// SaveNow asks that the cursor of a running follower be saved soon.
-func (s *Followers) SaveNow(name string) {
-	s.mu.Lock()
-	r := s.runs[name]
-	s.mu.Unlock()
-	if r == nil {
-		return
-	}
-	select {
-	case r.kick <- struct{}{}:
-	default:
-	}
-}
-
 // Stop ends one follower and waits for it; its cursor is saved.
 func (s *Followers) Stop(name string) {
 	s.mu.Lock()
@@ -373,16 +419,23 @@ func (s *Followers) Forget(name string) error {
 	if s.State == nil {
 		return nil
 	}
+	s.saving.Lock()
+	defer s.saving.Unlock()
 	return s.State.Update(func(tx *state.Tx) error { return tx.Delete(cursorBucket, name) })
 }
 
 // StopAll ends all followers, waits for them, and saves their cursors.
 func (s *Followers) StopAll() {
 	s.mu.Lock()
+	first := !s.stop
 	s.stop = true
 	for _, r := range s.runs {
 		r.cancel()
 	}
+	if first && s.halt != nil {
+		close(s.halt)
+	}
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.saver.Wait()
 }

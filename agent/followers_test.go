@@ -273,3 +273,47 @@ func TestFollowerPipelined(t *testing.T) {
 		fs.StopAll()
 	})
 }
+
+// All cursors that have risen are saved together, and a follower that was stopped
+// and forgotten is not saved again.
+func TestCursorsAreSavedTogether(t *testing.T) {
+	db := openState(t)
+	synctest.Test(t, func(t *testing.T) {
+		a := logOf(t, 3)
+		fs := &Followers{Spool: a.Spool, State: db}
+		names := []string{"d1", "d2", "d3"}
+		for _, n := range names {
+			if err := fs.Start(t.Context(), &diary{name: n}, AtBeginning); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(3 * time.Second) // the clock of the bubble
+		synctest.Wait()
+		for _, n := range names {
+			if s := fs.Saved(n); s != 3 {
+				t.Errorf("%s: saved %d", n, s)
+			}
+		}
+		more(t, a, 4, 40) // many at once: it gathers, and comes to the end all the same
+		time.Sleep(time.Second)
+		synctest.Wait()
+		for _, l := range fs.Lags() {
+			if l.Done != 40 || l.Behind != 0 {
+				t.Errorf("%+v", l)
+			}
+		}
+		fs.Stop("d2")
+		if err := fs.Forget("d2"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(3 * time.Second)
+		fs.StopAll()
+		again := &Followers{Spool: a.Spool, State: db}
+		for i, n := range names {
+			seq, err := again.cursor(n, AtBeginning)
+			if want := []spool.Seq{40, 0, 40}[i]; err != nil || seq != want {
+				t.Errorf("%s: %d, %v", n, seq, err)
+			}
+		}
+	})
+}

@@ -246,6 +246,7 @@ func (s *Spool) publish(seg *segment, good []*request, ends []int64) {
 		s.show(seg, &r.rec, r.hash, r.rows, seg.size, ends[i])
 		r.rec.wire = nil
 	}
+	s.recent.add(good)
 	close(s.changed)
 	s.changed = make(chan struct{})
 	if s.live.began.IsZero() {

@@ -249,6 +249,9 @@ func (s *Spool) orphan(p rowPlace) error {
 	s.mu.RLock()
 	left := len(s.placesOf(&r, tails{s.live, s.frozen}))
 	s.mu.RUnlock()
+	s.mu.Lock()
+	s.recent.removed(r.seq)
+	s.mu.Unlock()
 	v, off, end, err := s.locate(r.seq)
 	if err == nil {
 		v.deadPlaces.Add(1)
@@ -314,6 +317,7 @@ func (s *Spool) remove(seq spool.Seq, from []article.Group, until time.Time) err
 	left := 0
 	var low []*group
 	s.mu.Lock()
+	s.recent.removed(seq)
 	for _, p := range e.Places {
 		if len(from) > 0 && !slices.Contains(from, p.Group) {
 			left++

@@ -332,7 +332,7 @@ func (s *Spool) keep() {
 			continue
 		}
 		s.mu.RLock()
-		pending := !s.live.began.IsZero()
+		pending := !s.live.began.IsZero() || len(s.recent.commits) > 0
 		s.mu.RUnlock()
 		if pending {
 			timer.Reset(tailAge)
@@ -347,9 +347,17 @@ func (s *Spool) freezeOld() {
 	if s.queue.closed {
 		return
 	}
-	r := &request{act: s.freeze, done: make(chan struct{})}
+	r := &request{act: s.freezeRest, done: make(chan struct{})}
 	s.queue.reqs = append(s.queue.reqs, r)
 	s.queue.more.Signal()
+}
+
+// freezeRest is freeze in a quiet moment: who has not followed yet may read the log.
+func (s *Spool) freezeRest() error {
+	s.mu.Lock()
+	s.recent.forget()
+	s.mu.Unlock()
+	return s.freeze()
 }
 
 // checkpoint writes the frozen tail, if there is one, in one transaction.

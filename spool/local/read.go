@@ -532,6 +532,10 @@ func (s *Spool) since(ctx context.Context, after spool.Seq) ([]spool.Entry, spoo
 	if err := s.rlock(ctx); err != nil {
 		return nil, 0, err
 	}
+	if es, ok := s.recent.since(after); ok {
+		s.mu.RUnlock()
+		return es, es[len(es)-1].Seq, nil
+	}
 	var few [classCount]view
 	vs := s.views(few[:0], func(g *segment) bool { return g.last > after })
 	s.mu.RUnlock()
@@ -654,12 +658,17 @@ func (s *Spool) Last() spool.Seq {
 	return s.last
 }
 
-// Open implements spool.Reader: one read, the checksum, no parsing.
+// Open implements spool.Reader: of what came last nothing is read; else one read,
+// the checksum, no parsing.
 func (s *Spool) Open(ctx context.Context, seq spool.Seq) (*article.Article, error) {
 	if err := s.rlock(ctx); err != nil {
 		return nil, err
 	}
+	art := s.recent.article(seq)
 	s.mu.RUnlock()
+	if art != nil {
+		return art, nil
+	}
 	r, v, _, err := s.readRecord(seq, true)
 	if err != nil {
 		return nil, err

@@ -112,6 +112,7 @@ type Spool struct {
 	chains  [][]*segment             // the same, those of each class together
 	shards  []*shard                 // oldest first; replaced, not changed
 	last    spool.Seq
+	recent  recent
 	changed chan struct{} // closed and replaced when something arrives
 	ckptErr error         // what the last checkpoint failed with
 	thawed  *sync.Cond    // on mu: frozen or ckptErr changed
