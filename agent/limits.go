@@ -94,54 +94,13 @@ func clock(now func() time.Time) time.Time {
 	return time.Now()
 }
 
-// Usage is what somebody brought on one day (UTC).
-type Usage struct {
-	Articles int64
-	Octets   int64
-}
-
-// days counts usage per name and day, in memory: a restart forgives.
-type days struct {
-	mu  sync.Mutex
-	day int64
-	m   map[string]Usage
-}
-
-// add counts n octets unless that would pass a limit (0: none).
-func (d *days) add(who string, n int64, now time.Time, most Usage) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if today := now.Unix() / 86400; d.m == nil || d.day != today || len(d.m) > maxMeters {
-		d.m, d.day = make(map[string]Usage), today
-	}
-	u := d.m[who]
-	u.Articles++
-	u.Octets += n
-	if most.Articles > 0 && u.Articles > most.Articles || most.Octets > 0 && u.Octets > most.Octets {
-		return false
-	}
-	d.m[who] = u
-	return true
-}
-
-func (d *days) used(who string, now time.Time) Usage {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.day != now.Unix()/86400 {
-		return Usage{}
-	}
-	return d.m[who]
-}
-
 // DayQuota limits what one account or address posts a day. An account's own
 // limits take the place of the general ones, which do not hold programs on the
 // machine itself.
 type DayQuota struct {
 	Most    Usage         // 0: 500 articles, 256 MiB
 	Members *members.Book // nil: accounts have no limits of their own
-	Now     func() time.Time
-
-	days days
+	Ledger  *Ledger
 }
 
 // Check is a Filter.
@@ -159,24 +118,18 @@ func (f *DayQuota) Check(ctx context.Context, a *article.Article, o Origin) erro
 			most = Usage{orInt(int64(m.ArticlesDay), most.Articles), orInt(m.OctetsDay, most.Octets)}
 		}
 	}
-	if !f.days.add(who, int64(a.Overview().Bytes), clock(f.Now), most) {
+	if !f.Ledger.add(who, int64(a.Overview().Bytes), most) {
 		return &Refusal{Reason: Busy, Code: "day-quota", Text: "the limit of what you may post in a day is reached, try again tomorrow"}
 	}
 	return nil
 }
 
-// Used is what an account posted today.
-func (f *DayQuota) Used(account string) Usage {
-	return f.days.used("account "+account, clock(f.Now))
-}
-
-// PeerQuota limits what each peer brings a day, as its Peer says; over it the
-// answer is "try later", so that nothing is lost.
+// PeerQuota limits what each peer brings a day and what it holds of the disk, as
+// its Peer says; over it the answer is "try later", so that nothing is lost.
 type PeerQuota struct {
-	Peers Peers
-	Now   func() time.Time
-
-	days days
+	Peers  Peers
+	Ledger *Ledger
+	Over   func(peer string) // told that a peer holds more than its share; must not wait. nil: nobody makes room
 }
 
 // Check is a Filter.
@@ -188,14 +141,20 @@ func (f *PeerQuota) Check(_ context.Context, a *article.Article, o Origin) error
 	if !ok {
 		return nil
 	}
-	if !f.days.add(p.Name, int64(a.Overview().Bytes), clock(f.Now), p.Day) {
+	if held := f.Ledger.Held(p.Name).Octets; p.Share > 0 && held > p.Share {
+		if f.Over != nil {
+			f.Over(p.Name)
+		}
+		// A little more is taken while its oldest articles go.
+		if f.Over == nil || held > p.Share+p.Share/20 {
+			return &Refusal{Reason: Busy, Code: "peer-share", Text: "your articles fill their share of the disk here, try again later"}
+		}
+	}
+	if !f.Ledger.add("peer "+p.Name, int64(a.Overview().Bytes), p.Day) {
 		return &Refusal{Reason: Busy, Code: "peer-quota", Text: "the limit of what is taken from you in a day is reached, try again tomorrow"}
 	}
 	return nil
 }
-
-// Used is what a peer brought today: `peer list` shows it.
-func (f *PeerQuota) Used(peer string) Usage { return f.days.used(peer, clock(f.Now)) }
 
 // Crossposts refuses relayed articles that name too many groups; what is posted
 // here has Policy.MaxGroups.

@@ -17,8 +17,12 @@ func TestLimits(t *testing.T) {
 	a.Now = clock
 	ban := &Banned{}
 	ban.Set([]string{"Viagra", ""}, []string{"spammer@evil.example"})
-	quota := &PeerQuota{Peers: PeerList{{Name: "box8", Day: Usage{Articles: 3}}, {Name: "box9"}}, Now: clock}
-	daily := &DayQuota{Most: Usage{Octets: 2000}, Members: a.Members, Now: clock}
+	ledger, err := OpenLedger(a.State, clock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	quota := &PeerQuota{Peers: PeerList{{Name: "box8", Day: Usage{Articles: 3}}, {Name: "box9"}}, Ledger: ledger}
+	daily := &DayQuota{Most: Usage{Octets: 2000}, Members: a.Members, Ledger: ledger}
 	a.Filters = []Filter{ban, Crossposts{3}, &PostRate{PerHour: 60, Burst: 3, Now: clock}, daily, quota}
 	if err := a.Members.Change(t.Context(), "mod", func(m *members.Account) error { m.ArticlesDay = 2; return nil }); err != nil {
 		t.Fatal(err)
@@ -53,7 +57,7 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d: %s, want %s", i, got, c.want)
 		}
 	}
-	if u := daily.Used("mod"); u.Articles != 1 || u.Octets == 0 {
+	if u := ledger.Today("account mod"); u.Articles != 1 || u.Octets == 0 {
 		t.Errorf("%+v", u)
 	}
 	for i, want := range []string{"ok", "ok", "ok", "peer-quota"} {
@@ -64,7 +68,7 @@ func TestLimits(t *testing.T) {
 	if err := a.Want(t.Context(), "<q3@x>", box8); err != nil {
 		t.Errorf("over the quota: not welcome tomorrow: %v", err)
 	}
-	if u := quota.Used("box8"); u.Articles != 3 {
+	if u := ledger.Today("peer box8"); u.Articles != 3 {
 		t.Errorf("%+v", u)
 	}
 	if n := a.Stats()[Count{"inject", "banned-word"}]; n != 2 {
@@ -72,5 +76,90 @@ func TestLimits(t *testing.T) {
 	}
 	if got := post(Origin{Door: "nntp", Trusted: true, Peer: "box8", Addr: reader.Addr}, plain); got != "ok" {
 		t.Errorf("a peer that posts: %s", got)
+	}
+}
+
+func TestLedger(t *testing.T) {
+	db := node(t).State
+	now := testNow
+	open := func() *Ledger {
+		l, err := OpenLedger(db, func() time.Time { return now })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	l := open()
+	first := now
+	for range 3 {
+		for _, who := range []string{"peer box8", "account ann", "address 192.0.2.1"} {
+			if !l.add(who, 100, Usage{}) {
+				t.Fatal(who)
+			}
+		}
+		now = now.Add(day)
+	}
+	now = now.Add(-day)
+	l.add("peer box8", 50, Usage{})
+	again := func(want Usage) {
+		t.Helper()
+		if err := l.Save(); err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range []*Ledger{l, open()} {
+			if got := x.Held("box8"); got != want {
+				t.Errorf("box8 holds %+v, want %+v", got, want)
+			}
+		}
+	}
+	again(Usage{4, 350})
+	l = open() // a restart
+	if u := l.Today("peer box8"); u != (Usage{2, 150}) {
+		t.Errorf("today %+v", u)
+	}
+	if u := l.Today("account ann"); u != (Usage{1, 100}) {
+		t.Errorf("ann today %+v", u)
+	}
+	if u := l.Today("address 192.0.2.1"); u != (Usage{}) {
+		t.Errorf("an address is kept on the disk: %+v", u)
+	}
+	if l.add("account ann", 1, Usage{Articles: 1}) {
+		t.Error("a restart forgives")
+	}
+	l.Gone("box8", now, 50)
+	again(Usage{3, 300})
+	if u := l.Today("peer box8"); u != (Usage{2, 150}) {
+		t.Errorf("what went still counts as brought: %+v", u)
+	}
+	l.Forget(first.Add(day))
+	again(Usage{2, 200})
+	l.Forget(now.Add(400 * day)) // nothing is left; today is kept
+	again(Usage{1, 100})
+}
+
+func TestPeerShare(t *testing.T) {
+	a := node(t)
+	l, err := OpenLedger(nil, a.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := 0
+	quota := &PeerQuota{Peers: PeerList{{Name: "box8", Share: 10000}}, Ledger: l, Over: func(string) { told++ }}
+	a.Filters = []Filter{quota}
+	relay := func(i int) string {
+		_, err := a.Relay(t.Context(), wire(fmt.Sprintf("<s%d@x>", i)), box8)
+		return code(err)
+	}
+	l.add("peer box8", 10001, Usage{})
+	if got := relay(1); got != "ok" || told != 1 {
+		t.Errorf("a little over its share: %s, told %d times", got, told)
+	}
+	l.add("peer box8", 600, Usage{})
+	if got := relay(2); got != "peer-share" {
+		t.Errorf("far over its share: %s", got)
+	}
+	l.Gone("box8", a.Now(), 10001)
+	if got := relay(2); got != "ok" {
+		t.Errorf("with room again: %s", got)
 	}
 }

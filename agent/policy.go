@@ -58,7 +58,10 @@ type Peer struct {
 	Old  bool                       // may bring what is older than Policy.Cutoff
 	Key  string                     // spki:sha256:B64 of its TLS key, or ""
 	Day  Usage                      // what it may bring a day; 0: no limit (PeerQuota)
-	From []netip.Prefix             // addresses from which it needs neither key nor login
+
+	Share int64 // octets that its articles may hold of the disk; 0: no limit (PeerQuota)
+
+	From []netip.Prefix // addresses from which it needs neither key nor login
 }
 
 // PathID is the name the peer goes by in Path.

@@ -145,7 +145,7 @@ func (c *control) batchOut(w http.ResponseWriter, r *http.Request) {
 		reply(w, nil, fmt.Errorf("there is no peer %s; \"litfass peer list\" shows those there are, an empty address is fine for one that only gets batches", name))
 		return
 	}
-	match, err := peer.Peer{Name: all[i].Name, Path: all[i].Path, Send: all[i].Send}.Matcher()
+	wants, err := peer.Peer{Name: all[i].Name, Path: all[i].Path, Send: all[i].Send, Dist: all[i].Distributions}.Wants(c.core.spool.Open)
 	if err != nil {
 		reply(w, nil, err)
 		return
@@ -157,6 +157,10 @@ func (c *control) batchOut(w http.ResponseWriter, r *http.Request) {
 	}
 	if id := c.core.spool.SpoolID(); mark.Spool != id || mark.Upto > c.core.spool.Last() {
 		mark = batchMark{Peer: name, Spool: id} // another spool: everything again
+	}
+	match := func(e *spool.Entry) bool {
+		ok, err := wants(r.Context(), e)
+		return ok || err != nil // Out meets the error again and says it
 	}
 	out := bufio.NewWriterSize(w, 64<<10)
 	done, err := batch.Out(r.Context(), c.core.spool, mark.Upto, match, chunks{out}, limit)

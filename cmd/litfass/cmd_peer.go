@@ -27,13 +27,14 @@ type peerBook struct {
 	agent []agent.Peer
 	tell  func([]peerSection) // called after each change, or nil
 	limit limitsSection
+	quota size // of the spool
 }
 
 const peerBucket = "peers"
 
-func newPeerBook(db *state.DB, file []peerSection, limit limitsSection) (*peerBook, error) {
-	b := &peerBook{table: state.Table[peerSection]{DB: db, Bucket: peerBucket}, file: file, limit: limit}
-	return b, b.refresh(file)
+func newPeerBook(db *state.DB, cfg config) (*peerBook, error) {
+	b := &peerBook{table: state.Table[peerSection]{DB: db, Bucket: peerBucket}, limit: cfg.Limits, quota: cfg.Spool.Quota}
+	return b, b.refresh(cfg.Peer)
 }
 
 // refresh reads everything again; file are the peers of the configuration.
@@ -54,7 +55,7 @@ func (b *peerBook) refresh(file []peerSection) error {
 		if err != nil {
 			return fmt.Errorf("peer %s: take: %w", p.Name, err)
 		}
-		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, Day: b.limit.day(p), From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
+		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, Day: b.limit.day(p), Share: b.limit.share(p, b.quota), From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
 		if pin, err := tlsid.ParsePin(p.Key); err == nil {
 			ap.Key = pin
 		}
@@ -119,7 +120,8 @@ func (b *peerBook) again() error {
 type peerStatusJSON struct {
 	peerSection
 	File      bool    `json:"in_file"`
-	Today     dayJSON `json:"today"` // what it brought today, and may bring
+	Today     dayJSON `json:"today"`   // what it brought today, and may bring
+	OnDisk    dayJSON `json:"on_disk"` // what it holds of the disk, and may hold
 	Connected bool    `json:"connected"`
 	Lag       uint64  `json:"lag"`
 	Deferred  int     `json:"deferred"`
@@ -151,6 +153,13 @@ func (d dayJSON) String() string {
 }
 
 func (p peerStatusJSON) sentence() string {
+	if p.OnDisk.MostOctets > 0 && p.OnDisk.Octets > p.OnDisk.MostOctets {
+		return "FILLS its share of the disk; " + p.doing()
+	}
+	return p.doing()
+}
+
+func (p peerStatusJSON) doing() string {
 	if p.Address == "" {
 		return "we never connect to it (no address)"
 	}
@@ -181,6 +190,8 @@ type peerChange struct {
 	Address     *string
 	Send        *string
 	Take        *string
+	Dist        *string
+	Share       *int
 	Old         *bool
 	Pull        *bool
 	DayArticles *int
@@ -192,7 +203,7 @@ type peerChange struct {
 }
 
 func peerCommands() []command {
-	flags := "[--send WILDMAT] [--take WILDMAT] [--path ID] [--old] [--pull] [--day-articles N] [--day-size SIZE] [--from PREFIX,...] [--key ID] [--user U --password-stdin]"
+	flags := "[--send WILDMAT] [--take WILDMAT] [--path ID] [--distributions WILDMAT] [--old] [--pull] [--day-articles N] [--day-size SIZE] [--share PERCENT] [--from PREFIX,...] [--key ID] [--user U --password-stdin]"
 	return []command{
 		{name: "add", args: "NAME ADDRESS " + flags, short: "exchange articles with a neighbour", run: cmdPeerAdd},
 		{name: "list", short: "list neighbours and how it stands with them", run: cmdPeerList},
@@ -207,6 +218,12 @@ func (c *call) peerFlags(ch *peerChange) (stdin *bool) {
 	text := func(p **string) func(string) error { return func(s string) error { *p = &s; return nil } }
 	c.fs.Func("send", "`WILDMAT` of the groups it is offered (default \"*,!local.*\")", text(&ch.Send))
 	c.fs.Func("take", "`WILDMAT` of the groups taken from it (default \"*\")", text(&ch.Take))
+	c.fs.Func("distributions", "`WILDMAT`: articles with a Distribution field are offered if one of its words matches (default \"*,!local\")", text(&ch.Dist))
+	c.fs.Func("share", "`PERCENT` of spool.quota that its articles may hold; 0: as [limits] says", func(s string) error {
+		n, err := strconv.Atoi(strings.TrimSuffix(s, "%"))
+		ch.Share = &n
+		return err
+	})
 	c.fs.Func("path", "its path identity `ID`, if that is not its name", text(&ch.Path))
 	c.fs.Func("key", "its TLS key or identity, `ID`: spki:sha256:B64", text(&ch.Key))
 	c.fs.Func("user", "the login `U` we use there", text(&ch.User))
@@ -324,9 +341,9 @@ func cmdPeerList(c *call) error {
 		if p.File {
 			where = "file"
 		}
-		rows = append(rows, []string{p.Name, p.Address, where, p.Send, p.Take, fmt.Sprint(p.Accepted), fmt.Sprint(p.Refused), p.Today.String(), p.sentence()})
+		rows = append(rows, []string{p.Name, p.Address, where, p.Send, p.Take, fmt.Sprint(p.Accepted), fmt.Sprint(p.Refused), p.Today.String(), p.OnDisk.String(), p.sentence()})
 	}
-	c.printTable([]string{"NAME", "ADDRESS", "FROM", "SEND", "TAKE", "TAKEN", "REFUSED", "BROUGHT TODAY", "STATE"}, rows)
+	c.printTable([]string{"NAME", "ADDRESS", "FROM", "SEND", "TAKE", "TAKEN", "REFUSED", "BROUGHT TODAY", "HOLDS ON DISK", "STATE"}, rows)
 	return nil
 }
 
@@ -361,7 +378,7 @@ func (b *peerBook) change(ch peerChange) (peerSection, error) {
 	}
 	p.Name = ch.Name
 	for _, f := range []struct{ to, from *string }{
-		{&p.Path, ch.Path}, {&p.Address, ch.Address}, {&p.Send, ch.Send}, {&p.Take, ch.Take},
+		{&p.Path, ch.Path}, {&p.Address, ch.Address}, {&p.Send, ch.Send}, {&p.Take, ch.Take}, {&p.Distributions, ch.Dist},
 		{&p.Key, ch.Key}, {&p.User, ch.User}, {&p.Password, ch.Password},
 	} {
 		if f.from != nil {
@@ -377,16 +394,14 @@ func (b *peerBook) change(ch peerChange) (peerSection, error) {
 	if ch.DaySize != nil {
 		p.DaySize = *ch.DaySize
 	}
+	if ch.Share != nil {
+		p.Share = *ch.Share
+	}
 	if ch.Pull != nil {
 		p.Pull = *ch.Pull
 	}
 	if ch.From != nil {
 		p.From = *ch.From
-	}
-	for _, w := range []string{p.Send, p.Take} {
-		if _, err := wildmat.Parse(w); err != nil {
-			return p, fmt.Errorf("%q: %w", w, err)
-		}
 	}
 	if err := p.check(); err != nil {
 		return p, err
@@ -418,8 +433,10 @@ func (k *core) peerStates() []peerStatusJSON {
 	for i, p := range all {
 		s := peerStatusJSON{peerSection: p, File: i < inFile}
 		s.Password = ""
-		used, most := k.peerQuota.Used(p.Name), k.cfg.Limits.day(p)
+		used, most := k.usage.Today("peer "+p.Name), k.cfg.Limits.day(p)
 		s.Today = dayJSON{used.Articles, used.Octets, most.Articles, most.Octets}
+		held := k.usage.Held(p.Name)
+		s.OnDisk = dayJSON{held.Articles, held.Octets, 0, k.cfg.Limits.share(p, k.cfg.Spool.Quota)}
 		if k.peerFigures != nil {
 			k.peerFigures(&s)
 		}

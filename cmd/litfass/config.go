@@ -13,7 +13,9 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/litfass/litfass/feeds/peer"
 	"github.com/litfass/litfass/internal/tlsid"
+	"github.com/litfass/litfass/internal/wildmat"
 	"github.com/litfass/litfass/pki/directory"
 )
 
@@ -127,20 +129,22 @@ type spoolSection struct {
 }
 
 type peerSection struct {
-	Name        string   `toml:"name" json:"name" doc:"what we call it"`
-	Path        string   `toml:"path" json:"path,omitempty" doc:"its path identity; default: name. Articles with it in Path are not offered"`
-	Address     string   `toml:"address" json:"address,omitempty" doc:"host:port, nntps://host:port for implicit TLS; empty: we never connect"`
-	Send        string   `toml:"send" json:"send,omitempty" doc:"wildmat of groups it is offered"`
-	Take        string   `toml:"take" json:"take,omitempty" doc:"wildmat of groups taken from it"`
-	Pull        bool     `toml:"pull" json:"pull,omitempty" doc:"also ask it for news every minute, as a newsreader does: for a server that gives no feed"`
-	Old         bool     `toml:"old" json:"old,omitempty" doc:"take what is older than spool.cutoff too: archives between friends"`
-	Key         string   `toml:"key" json:"key,omitempty" doc:"spki:sha256:B64 of its TLS key, or its identity"`
-	User        string   `toml:"user" json:"user,omitempty" doc:"the login we use there"`
-	Password    string   `toml:"password" json:"password,omitempty" doc:"its password, or file:PATH"`
-	DayArticles int      `toml:"day_articles" json:"day_articles,omitempty" doc:"what it may bring a day; 0: as [limits] says"`
-	DaySize     size     `toml:"day_size" json:"day_size,omitempty" doc:"the octets of it"`
-	PKI         string   `toml:"pki" json:"pki,omitempty" doc:"its web address, http://host:port: statements about keys are pulled from there"`
-	From        []string `toml:"from" json:"from,omitempty" doc:"articles are taken from these addresses without login or key" kind:"prefix"`
+	Name          string   `toml:"name" json:"name" doc:"what we call it"`
+	Path          string   `toml:"path" json:"path,omitempty" doc:"its path identity; default: name. Articles with it in Path are not offered"`
+	Address       string   `toml:"address" json:"address,omitempty" doc:"host:port, nntps://host:port for implicit TLS; empty: we never connect"`
+	Send          string   `toml:"send" json:"send,omitempty" doc:"wildmat of groups it is offered"`
+	Take          string   `toml:"take" json:"take,omitempty" doc:"wildmat of groups taken from it"`
+	Distributions string   `toml:"distributions" json:"distributions,omitempty" doc:"wildmat: articles with a Distribution field are offered if one of its words matches"`
+	Pull          bool     `toml:"pull" json:"pull,omitempty" doc:"also ask it for news every minute, as a newsreader does: for a server that gives no feed"`
+	Old           bool     `toml:"old" json:"old,omitempty" doc:"take what is older than spool.cutoff too: archives between friends"`
+	Key           string   `toml:"key" json:"key,omitempty" doc:"spki:sha256:B64 of its TLS key, or its identity"`
+	User          string   `toml:"user" json:"user,omitempty" doc:"the login we use there"`
+	Password      string   `toml:"password" json:"password,omitempty" doc:"its password, or file:PATH"`
+	DayArticles   int      `toml:"day_articles" json:"day_articles,omitempty" doc:"what it may bring a day; 0: as [limits] says"`
+	DaySize       size     `toml:"day_size" json:"day_size,omitempty" doc:"the octets of it"`
+	Share         int      `toml:"share" json:"share,omitempty" doc:"percent of spool.quota that its articles may hold; 0: as [limits] says"`
+	PKI           string   `toml:"pki" json:"pki,omitempty" doc:"its web address, http://host:port: statements about keys are pulled from there"`
+	From          []string `toml:"from" json:"from,omitempty" doc:"articles are taken from these addresses without login or key" kind:"prefix"`
 }
 
 // defaults is the built-in configuration: loopback only, guests may post.
@@ -166,7 +170,9 @@ func defaults() config {
 }
 
 // peerDefaults is what a [[peer]] without further keys means.
-func peerDefaults() peerSection { return peerSection{Send: "*,!local.*", Take: "*"} }
+func peerDefaults() peerSection {
+	return peerSection{Send: "*,!local.*", Take: "*", Distributions: peer.DefaultDist}
+}
 
 // searchPath is where the configuration lies if --config does not say.
 var searchPath = [...]string{"litfass.toml", "/etc/litfass/litfass.toml"}
@@ -233,7 +239,7 @@ func (c *config) decode(text string) error {
 	}
 	for i := range c.Peer {
 		p, d := &c.Peer[i], peerDefaults()
-		p.Send, p.Take = or(p.Send, d.Send), or(p.Take, d.Take)
+		p.Send, p.Take, p.Distributions = or(p.Send, d.Send), or(p.Take, d.Take), or(p.Distributions, d.Distributions)
 		if rest, ok := strings.CutPrefix(p.Password, "file:"); ok {
 			p.Password = "file:" + c.abs(rest)
 		}
@@ -355,6 +361,14 @@ func (p peerSection) check() error {
 	if strings.HasPrefix(p.Key, "spki:") {
 		if _, err := tlsid.ParsePin(p.Key); err != nil {
 			return fmt.Errorf("key: %w; \"litfass status\" there shows it", err)
+		}
+	}
+	if p.Share < 0 || p.Share > 100 {
+		return errors.New("share: must be a percentage from 0 to 100")
+	}
+	for _, w := range []string{p.Send, p.Take, p.Distributions} {
+		if _, err := wildmat.Parse(w); w != "" && err != nil {
+			return fmt.Errorf("%q: %w", w, err)
 		}
 	}
 	if p.Pull && p.Address == "" {

@@ -43,6 +43,7 @@ type core struct {
 
 	banned    agent.Banned
 	peerQuota *agent.PeerQuota
+	usage     *agent.Ledger
 
 	keys *pki.Keyring
 	tls  *tlsid.Identity

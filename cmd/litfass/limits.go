@@ -17,6 +17,7 @@ type limitsSection struct {
 	DaySize       size     `toml:"day_size" doc:"their octets"`
 	PeerArticles  int      `toml:"peer_articles" doc:"articles that one peer may bring a day, over it: try later; 0: no limit"`
 	PeerSize      size     `toml:"peer_size" doc:"their octets"`
+	PeerShare     int      `toml:"peer_share" doc:"percent of spool.quota that the articles of one peer may hold: beyond it its oldest go, and where they are younger than spool.keep_min: try later; 0: no limit"`
 	PostGroups    int      `toml:"post_groups" doc:"groups that a post may name; 0: no limit"`
 	Followup      int      `toml:"followup" doc:"groups of Followup-To; a post to more needs Followup-To; 0: no limit"`
 	Groups        int      `toml:"groups" doc:"groups that an article of a peer may name; 0: no limit of its own"`
@@ -25,17 +26,20 @@ type limitsSection struct {
 }
 
 func limitDefaults() limitsSection {
-	return limitsSection{PostRate: 120, PostBurst: 60, DayArticles: 500, DaySize: 256 << 20, PostGroups: 20, Groups: 50}
+	return limitsSection{PostRate: 120, PostBurst: 60, DayArticles: 500, DaySize: 256 << 20, PeerArticles: 2_000_000, PeerSize: 10 << 30, PeerShare: 80, PostGroups: 20, Groups: 50}
 }
 
 func (l limitsSection) check(say func(key, format string, args ...any)) {
 	for key, n := range map[string]int{
-		"post_rate": l.PostRate, "post_burst": l.PostBurst, "day_articles": l.DayArticles, "peer_articles": l.PeerArticles,
+		"post_rate": l.PostRate, "post_burst": l.PostBurst, "day_articles": l.DayArticles, "peer_articles": l.PeerArticles, "peer_share": l.PeerShare,
 		"post_groups": l.PostGroups, "followup": l.Followup, "groups": l.Groups,
 	} {
 		if n < 0 || n > math.MaxInt32 {
 			say("limits."+key, "must be a number from 0 to %d; 0 is no limit", math.MaxInt32)
 		}
+	}
+	if l.PeerShare > 100 {
+		say("limits.peer_share", "must be a percentage from 0 to 100")
 	}
 	for _, w := range append(slices.Clone(l.BannedWords), l.BannedPosters...) {
 		if len(w) < 3 {
@@ -52,13 +56,13 @@ func orAll(n int) int { return cmp.Or(n, math.MaxInt32) }
 func (k *core) filters() []agent.Filter {
 	l := k.cfg.Limits
 	k.banned.Set(l.BannedWords, l.BannedPosters)
-	k.peerQuota = &agent.PeerQuota{Peers: k.peers, Now: k.now}
+	k.peerQuota = &agent.PeerQuota{Peers: k.peers, Ledger: k.usage}
 	return []agent.Filter{
 		&k.banned,
 		barredKeys{k},
 		agent.Crossposts{Most: l.Groups},
 		&agent.PostRate{PerHour: orAll(l.PostRate), Burst: orAll(l.PostBurst), Now: k.now},
-		&agent.DayQuota{Most: agent.Usage{Articles: int64(orAll(l.DayArticles)), Octets: cmp.Or(int64(l.DaySize), math.MaxInt64)}, Members: k.members, Now: k.now},
+		&agent.DayQuota{Most: agent.Usage{Articles: int64(orAll(l.DayArticles)), Octets: cmp.Or(int64(l.DaySize), math.MaxInt64)}, Members: k.members, Ledger: k.usage},
 		k.peerQuota,
 	}
 }
@@ -72,6 +76,11 @@ func (k *core) reloadLimits(cfg config) error {
 // day is what a peer may bring a day: its own limits, else those of [limits].
 func (l limitsSection) day(p peerSection) agent.Usage {
 	return agent.Usage{Articles: int64(cmp.Or(p.DayArticles, l.PeerArticles)), Octets: int64(cmp.Or(p.DaySize, l.PeerSize))}
+}
+
+// share is how many octets of the disk a peer's articles may hold; 0: no limit.
+func (l limitsSection) share(p peerSection, quota size) int64 {
+	return int64(quota) / 100 * int64(cmp.Or(p.Share, l.PeerShare))
 }
 
 // outcomes counts what became of articles: by intake ("relay"), then by reason
@@ -129,6 +138,7 @@ func (l limitsSection) show() string {
 	add(l.DaySize > 0, "%s a day", human(int64(l.DaySize)))
 	add(l.PeerArticles > 0, "%d a day of a peer", l.PeerArticles)
 	add(l.PeerSize > 0, "%s a day of a peer", human(int64(l.PeerSize)))
+	add(l.PeerShare > 0, "%d %% of the disk for one peer", l.PeerShare)
 	add(len(l.BannedWords)+len(l.BannedPosters) > 0, "%d words and %d posters banned", len(l.BannedWords), len(l.BannedPosters))
 	if len(out) == 0 {
 		return "none"

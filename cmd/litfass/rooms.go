@@ -63,9 +63,13 @@ func (k *core) openAgent(context.Context) error {
 	if k.ward, err = ward.New(db, k.now); err != nil {
 		return err
 	}
-	if k.peers, err = newPeerBook(db, k.cfg.Peer, k.cfg.Limits); err != nil {
+	if k.peers, err = newPeerBook(db, k.cfg); err != nil {
 		return err
 	}
+	if k.usage, err = agent.OpenLedger(db, k.now); err != nil {
+		return err
+	}
+	k.shut = append(k.shut, k.usage.Save)
 	k.agent = &agent.Agent{
 		Host: k.host, Spool: k.spool, State: db, Members: k.members, Peers: k.peers,
 		Limits: k.limits(), Policy: k.cfg.policy(), Filters: k.filters(), Now: k.now, Log: k.log,
@@ -212,7 +216,7 @@ func (s *server) feedPeers(all []peerSection) []peer.Peer {
 		if err != nil {
 			s.log.Error("peer left without its login", "peer", p.Name, "error", err)
 		}
-		fp := peer.Peer{Name: p.Name, Path: p.Path, Address: p.Address, Send: p.Send, Take: p.Take, User: p.User, Password: pw}
+		fp := peer.Peer{Name: p.Name, Path: p.Path, Address: p.Address, Send: p.Send, Take: p.Take, Dist: p.Distributions, User: p.User, Password: pw}
 		if len(p.Key) > 5 && p.Key[:5] == "spki:" {
 			fp.Key = p.Key
 		}

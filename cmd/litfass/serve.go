@@ -113,6 +113,7 @@ func (s *server) start(ctx context.Context) error {
 		s.startMemory,    // how memory is used and given back
 		s.startFollowers, // what happens because an article arrived
 		s.startKeys,      // statements and our own keys
+		s.startShares,    // what peers may hold of the disk
 		s.startPeers,     // articles to neighbours
 		s.startFeeds,     // articles from RSS and Atom
 		s.startCourier,   // articles to mail subscribers

@@ -25,6 +25,7 @@ type Peer struct {
 	Address  string        // host:port, or nntps://host:port for implicit TLS; empty: we never connect
 	Send     string        // wildmat of the groups it is offered; default "*,!local.*"
 	Take     string        // wildmat of the groups pulled from it; default "*"
+	Dist     string        // wildmat of Distribution's words that it is offered; default "*,!local"
 	Key      string        // spki:sha256:B64 of its TLS key, checked when we connect; needs TLS
 	User     string        // our login there
 	Password string        //
@@ -32,6 +33,9 @@ type Peer struct {
 	Window   int           // commands in flight on each; default 64, at most 1024
 	Pull     time.Duration // ask it for news so often; 0: never
 }
+
+// DefaultDist keeps what is for this server alone (RFC 5536 §3.2.4: "local").
+const DefaultDist = "*,!local"
 
 func (p *Peer) defaults() {
 	or := func(s *string, v string) {
@@ -42,6 +46,7 @@ func (p *Peer) defaults() {
 	or(&p.Path, p.Name)
 	or(&p.Send, "*,!local.*")
 	or(&p.Take, "*")
+	or(&p.Dist, DefaultDist)
 	if p.Conns == 0 {
 		p.Conns = 2
 	}
@@ -57,7 +62,7 @@ func (p Peer) Check() error {
 	if p.Name == "" {
 		return errors.New("a peer needs a name")
 	}
-	for what, w := range map[string]string{"send": p.Send, "take": p.Take} {
+	for what, w := range map[string]string{"send": p.Send, "take": p.Take, "distributions": p.Dist} {
 		if _, err := wildmat.Parse(w); err != nil {
 			return fmt.Errorf("peer %s: %s: %q is %w", p.Name, what, w, err)
 		}
@@ -84,6 +89,38 @@ func (p Peer) Matcher() (func(*spool.Entry) bool, error) {
 			}
 		}
 		return agent.Concerns(e, func(g article.Group) bool { return send.Match(string(g)) })
+	}, nil
+}
+
+// Wants is Matcher and a look at the field Distribution of articles that have it:
+// RFC 5536 §3.2.4, one of its words must match Dist. What is gone meanwhile is
+// not wanted.
+func (p Peer) Wants(open func(context.Context, spool.Seq) (*article.Article, error)) (func(context.Context, *spool.Entry) (bool, error), error) {
+	match, err := p.Matcher()
+	if err != nil {
+		return nil, err
+	}
+	p.defaults()
+	dist, err := wildmat.Parse(strings.ToLower(p.Dist))
+	if err != nil {
+		return nil, fmt.Errorf("peer %s: distributions: %w", p.Name, err)
+	}
+	return func(ctx context.Context, e *spool.Entry) (bool, error) {
+		if ok := match(e); !ok || e.Has&article.HasDistribution == 0 {
+			return ok, nil
+		}
+		a, err := open(ctx, e.Seq)
+		if errors.Is(err, spool.ErrNotFound) {
+			return false, nil
+		} else if err != nil {
+			return false, err
+		}
+		for word := range strings.SplitSeq(strings.ToLower(a.Get("Distribution")), ",") {
+			if dist.Match(strings.TrimSpace(word)) {
+				return true, nil
+			}
+		}
+		return false, nil
 	}, nil
 }
 

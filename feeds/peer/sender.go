@@ -13,7 +13,7 @@ import (
 type sender struct {
 	cfg     *Config
 	peer    Peer
-	match   func(*spool.Entry) bool
+	wants   func(context.Context, *spool.Entry) (bool, error)
 	spoolID string
 	tally   tally
 	check   checking
@@ -32,12 +32,12 @@ type sender struct {
 
 func newSender(cfg *Config, p Peer) (*sender, error) {
 	p.defaults()
-	match, err := p.Matcher()
+	wants, err := p.Wants(cfg.Spool.Open)
 	if err != nil {
 		return nil, err
 	}
 	s := &sender{
-		cfg: cfg, peer: p, match: match, spoolID: cfg.Spool.SpoolID(),
+		cfg: cfg, peer: p, wants: wants, spoolID: cfg.Spool.SpoolID(),
 		fresh: make(chan batch), work: make(chan item, 32), extra: make(chan item),
 		reports: make(chan report, 64), saves: make(chan cursor), wake: make(chan struct{}, 1),
 		done: make(chan struct{}),
@@ -129,12 +129,16 @@ func (s *sender) read(ctx context.Context, after spool.Seq) {
 		b := batch{upto: after}
 		var failed error
 		for e, err := range s.cfg.Spool.Since(ctx, after) {
+			wanted := false
+			if err == nil {
+				wanted, err = s.wants(ctx, &e)
+			}
 			if err != nil {
 				failed = err
 				break
 			}
 			b.upto = e.Seq
-			if s.match(&e) {
+			if wanted {
 				b.items = append(b.items, item{seq: e.Seq, id: e.ID})
 				b.times = append(b.times, e.Arrived.Unix())
 			}
