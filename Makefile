@@ -7,13 +7,27 @@ BUILD = $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 CORE = notorrent,nosearch
 REPORT = $(GO) run ./test/report
 
-.PHONY: run build build-core quick test test-deps check bench cross clean
+.PHONY: install run build build-core quick test test-deps check bench cross clean
 
 run: build
 	bin/litfass serve
 
 build:
 	$(BUILD) -o bin/litfass ./cmd/litfass
+
+# program, manual, completion, systemd unit with its user, and a first configuration (an existing one stays)
+PREFIX ?= /usr/local
+install: build
+	install -D -m 755 bin/litfass $(DESTDIR)$(PREFIX)/bin/litfass
+	install -D -m 644 docs/litfass.1 $(DESTDIR)$(PREFIX)/share/man/man1/litfass.1
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions $(DESTDIR)$(PREFIX)/share/zsh/site-functions $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	bin/litfass completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/litfass
+	bin/litfass completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_litfass
+	bin/litfass completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/litfass.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)$(PREFIX)/lib/sysusers.d $(DESTDIR)/etc/litfass
+	sed 's#/usr/local#$(PREFIX)#' packaging/litfass.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/litfass.service
+	install -m 644 packaging/litfass.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/litfass.conf
+	[ -e $(DESTDIR)/etc/litfass/litfass.toml ] || install -m 644 packaging/litfass.toml $(DESTDIR)/etc/litfass/litfass.toml
 
 # without torrent and full-text search, for boxes with little flash
 build-core:

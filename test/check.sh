@@ -18,6 +18,18 @@ generated() {
 	$go run ./cmd/litfass config print | diff -u docs/litfass.toml - ||
 		{ echo "docs/litfass.toml differs: go run ./cmd/litfass config print > docs/litfass.toml"; return 1; }
 }
+# installed: make install puts all in place, its first configuration is sound, and systemd reads the unit
+installed() {
+	local d rc=0
+	d=$(mktemp -d) || return 1
+	make -s install DESTDIR="$d" PREFIX=/usr && "$d/usr/bin/litfass" --config "$d/etc/litfass/litfass.toml" config check || rc=1
+	if command -v systemd-analyze > /dev/null; then
+		sed "s#=/usr/bin#=$d/usr/bin#" "$d/usr/lib/systemd/system/litfass.service" > "$d/litfass.service"
+		systemd-analyze verify --man=no "$d/litfass.service" || rc=1
+	fi
+	rm -rf "$d"
+	return $rc
+}
 step gofmt formatted
 step vet $go vet ./...
 step "vet, core" $go vet -tags notorrent,nosearch ./cmd/...
@@ -26,4 +38,5 @@ step "vet, interop" $go vet -tags interop ./test/...
 step staticcheck $go tool staticcheck ./...
 step "floors, links, RFC table" $go test ./internal/floors
 step "generated files" generated
+step "make install" installed
 exit $fail
