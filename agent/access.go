@@ -127,6 +127,9 @@ func (c *Access) mayOrder(ctx context.Context, act Act, group article.Group) err
 	if c.account == nil {
 		return c.no(act, group)
 	}
+	if c.agent.Barred != nil && c.agent.Barred(c.account.Name) {
+		return &Refusal{Reason: Denied, Code: "banned-key", Text: fmt.Sprintf("your key is barred here: you may not %s until that is lifted", act)}
+	}
 	if act == Moderate && c.account.Moderate != "" && members.Match(c.account.Moderate, string(group)) {
 		return nil
 	}

@@ -21,10 +21,11 @@ type Agent struct {
 	Spool   spool.Store // where articles go
 	State   *state.DB   // state.db: waiting room, kept cancels, secrets; nil: nothing can wait, the rest is lost at the end
 	Members *members.Book
-	Keys    Keys     // signatures and rights; nil: nothing is signed, no signature is looked at
-	Peers   Peers    // who may bring articles; nil: nobody
-	Filters []Filter // asked in order, at injection and at relaying
-	Detach  Detacher // nil: large bodies are refused
+	Keys    Keys                      // signatures and rights; nil: nothing is signed, no signature is looked at
+	Peers   Peers                     // who may bring articles; nil: nobody
+	Filters []Filter                  // asked in order, at injection and at relaying
+	Barred  func(account string) bool // whose key moderators barred: it moderates nothing; nil: nobody's
+	Detach  Detacher                  // nil: large bodies are refused
 	Limits  article.Limits
 	Policy  Policy
 	Now     func() time.Time     // nil: time.Now

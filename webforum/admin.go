@@ -19,8 +19,8 @@ type Admin interface {
 	Members(ctx context.Context) ([]Member, error)
 	// PutGroup makes a group (add) or changes it.
 	PutGroup(ctx context.Context, add bool, g GroupChange) error
-	// BanAccount bars an account; a reason of "" lifts it.
-	BanAccount(ctx context.Context, name, reason, by string) error
+	// BanAccount bars an account, or lifts that; by is whom the log names.
+	BanAccount(ctx context.Context, name string, lift bool, reason, by string) error
 }
 
 // Overview is how the node is doing.
@@ -168,9 +168,9 @@ func (f *Forum) adminAccounts(v *visitor) (*page, error) {
 		case q.Get("act") == "ban" && q.Get("name") == v.account.Name:
 			err = errors.New(v.tx.T("admin.self"))
 		case q.Get("act") == "ban":
-			err = f.Admin.BanAccount(v.ctx, q.Get("name"), reason, v.account.Name)
+			err = f.Admin.BanAccount(v.ctx, q.Get("name"), false, reason, v.account.Name)
 		default:
-			err = f.Admin.BanAccount(v.ctx, q.Get("name"), "", v.account.Name)
+			err = f.Admin.BanAccount(v.ctx, q.Get("name"), true, reason, v.account.Name)
 		}
 		if err == nil {
 			v.redirect("/admin/accounts")

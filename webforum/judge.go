@@ -45,6 +45,16 @@ func (v *visitor) moderates(e spool.Entry) bool {
 	return v.Moderation.May(v.ctx, v.origin(), groups)
 }
 
+// unseen says whether a line about an article, made without opening it, must not
+// be shown. It costs a lookup where moderators hid anything.
+func (v *visitor) unseen(id article.ID) bool {
+	if v.Ward == nil || v.Ward.Empty() {
+		return false
+	}
+	e, err := v.Spool.ByID(v.ctx, id)
+	return err == nil && !v.readable(e)
+}
+
 func (v *visitor) wardStamp() uint64 {
 	if v.Ward == nil {
 		return 0
@@ -111,7 +121,7 @@ func (f *Forum) hideForm(v *visitor) (*page, error) {
 	to := messagePath(e.ID)
 	switch q.Get("act") {
 	case "show":
-		if err = f.Ward.Do(ward.Show, string(e.ID), "", v.account.Name); errors.Is(err, ward.ErrNotFound) {
+		if err = f.Ward.Do(ward.Show, string(e.ID), q.Get("reason"), v.account.Name); errors.Is(err, ward.ErrNotFound) {
 			err = nil // somebody else was quicker
 		}
 	case "dismiss":
@@ -142,7 +152,7 @@ func (f *Forum) banForm(v *visitor) (*page, error) {
 	q := v.form()
 	var err error
 	if q.Get("act") == "lift" {
-		if err = f.Ward.Do(ward.UnbanKey, id, "", v.account.Name); errors.Is(err, ward.ErrNotFound) {
+		if err = f.Ward.Do(ward.UnbanKey, id, q.Get("reason"), v.account.Name); errors.Is(err, ward.ErrNotFound) {
 			err = nil
 		}
 	} else if id == v.account.Identity {

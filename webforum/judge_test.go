@@ -2,6 +2,7 @@ package webforum
 
 import (
 	"context"
+	"fmt"
 	"html/template"
 	"regexp"
 	"strings"
@@ -122,8 +123,8 @@ func (a *testAdmin) PutGroup(_ context.Context, add bool, g GroupChange) error {
 	a.put = append(a.put, g)
 	return nil
 }
-func (a *testAdmin) BanAccount(_ context.Context, name, reason, by string) error {
-	a.bans = append(a.bans, name+" "+reason+" "+by)
+func (a *testAdmin) BanAccount(_ context.Context, name string, lift bool, reason, by string) error {
+	a.bans = append(a.bans, fmt.Sprintf("%s %v %s %s", name, lift, reason, by))
 	return nil
 }
 
@@ -150,7 +151,7 @@ func TestAdmin(t *testing.T) {
 	if r := w.post("/admin/accounts", map[string]string{"act": "ban", "name": "ann", "reason": "x"}); r.StatusCode != 422 {
 		t.Errorf("bars itself: %d", r.StatusCode)
 	}
-	if len(a.put) != 1 || a.put[0].Name != "misc.new" || strings.Join(a.bans, ";") != "eve spam ann;bob  ann" {
+	if len(a.put) != 1 || a.put[0].Name != "misc.new" || strings.Join(a.bans, ";") != "eve false spam ann;bob true  ann" {
 		t.Errorf("%v %v", a.put, a.bans)
 	}
 }

@@ -260,7 +260,7 @@ func (t *threadView) index(order []*threads.Node) {
 	t.data.Subject = subject(t.firstSubject())
 	for i, n := range order {
 		name, addr := content.Author(n.From)
-		p := post{ID: n.ID.Bare(), Anchor: anchor(n.ID), Href: messagePath(n.ID), Author: name, Letter: letterOf(name), Color: colorOf(name + addr), Ghost: n.Seq == 0,
+		p := post{ID: n.ID.Bare(), Anchor: anchor(n.ID), Href: messagePath(n.ID), Author: name, Letter: letterOf(name), Color: colorOf(name + addr), Ghost: n.Seq == 0 || t.v.unseen(n.ID),
 			Number: i + 1, Depth: min(n.Depth, 12), New: t.isNew(&n.Post), Subject: subject(n.Subject)}
 		if !p.Ghost {
 			p.Date, p.ISO = t.v.date(n.When), n.When.Format(time.RFC3339)

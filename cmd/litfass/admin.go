@@ -129,9 +129,9 @@ func (a forumAdmin) PutGroup(ctx context.Context, add bool, g webforum.GroupChan
 	return nil
 }
 
-func (a forumAdmin) BanAccount(ctx context.Context, name, reason, by string) error {
+func (a forumAdmin) BanAccount(ctx context.Context, name string, lift bool, reason, by string) error {
 	act := ward.BanAccount
-	if reason == "" {
+	if lift {
 		act = ward.UnbanAccount
 	}
 	return a.server.core.decide(ctx, act, name, reason, by)

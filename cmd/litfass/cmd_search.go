@@ -70,7 +70,7 @@ func (c *control) search(ctx context.Context, in searchJSON) (searchJSON, error)
 	}
 	in.Total = total
 	for _, id := range ids {
-		e, err := c.core.spool.ByID(ctx, id)
+		e, err := c.core.shown.ByID(ctx, id)
 		if errors.Is(err, spool.ErrNotFound) {
 			in.Total--
 			continue

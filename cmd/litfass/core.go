@@ -39,6 +39,7 @@ type core struct {
 	members *members.Book
 	peers   *peerBook
 	ward    *ward.Ward
+	shown   spool.Store // the spool without what moderators hid: for all who ask for articles
 	agent   *agent.Agent
 
 	banned    agent.Banned

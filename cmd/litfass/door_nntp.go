@@ -32,7 +32,7 @@ func (s *server) startNNTP(context.Context) (*part, error) {
 		return nil, err
 	}
 	door := nntpd.New(nntpd.Config{
-		Host: k.host, Spool: k.spool, Agent: k.agent, Accounts: k.members, Marks: k.members, Trusted: prefixes(k.cfg.NNTP.Trusted),
+		Host: k.host, Spool: k.shown, Agent: k.agent, Accounts: k.members, Marks: k.members, Trusted: prefixes(k.cfg.NNTP.Trusted),
 		TLS: k.tls.Server(), Lists: lists, OfferTLS: k.tls.Configured, Join: k.letIn,
 		MaxArticle: int(k.cfg.NNTP.MaxArticle), MaxPost: int64(k.cfg.NNTP.MaxPost), TempDir: k.dir.path,
 		Version: "litfass " + versionString(), Seen: s.seen, Signer: k.signerOf, Now: k.now, Log: s.log,

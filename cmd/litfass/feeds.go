@@ -90,7 +90,7 @@ func (s *server) startFeeds(context.Context) (*part, error) {
 // feedRoutes adds outgoing feeds to the mux.
 func (s *server) feedRoutes(mux *http.ServeMux) {
 	k := s.core
-	site := &syndicate.Site{URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Name: k.host, Spool: k.spool, MayRead: s.feedReader, Torrents: k.agent.Detach != nil}
+	site := &syndicate.Site{URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Name: k.host, Spool: k.shown, MayRead: s.feedReader, Torrents: k.agent.Detach != nil}
 	if s.threads != nil {
 		site.More = feedLister{threads: s.threads, core: k}
 	}

@@ -37,6 +37,7 @@ func (l feedLister) Thread(ctx context.Context, g article.Group, root article.ID
 		}
 	}
 	entries, err := l.entries(ctx, ids)
+	stamp = fmt.Sprintf("%s-%d", stamp, l.core.ward.Stamp())
 	if err == nil && len(entries) == 0 {
 		err = spool.ErrNotFound
 	}
@@ -83,7 +84,7 @@ func (l feedLister) list(ctx context.Context, ids []article.ID) ([]spool.Entry, 
 func (l feedLister) entries(ctx context.Context, ids []article.ID) ([]spool.Entry, error) {
 	var out []spool.Entry
 	for _, id := range ids {
-		e, err := l.core.spool.ByID(ctx, id)
+		e, err := l.core.shown.ByID(ctx, id)
 		if errors.Is(err, spool.ErrNotFound) {
 			continue
 		}

@@ -31,12 +31,12 @@ func moderateCommands() []command {
 		return command{name: name, args: arg, short: short, run: func(c *call) error { return cmdDecide(c, act, done) }}
 	}
 	return []command{
-		one("hide", "MESSAGE-ID --reason R", "hide an article in the browser", ward.Hide, "hidden in the browser"),
-		one("show", "MESSAGE-ID", "show it again", ward.Show, "shown again"),
+		one("hide", "MESSAGE-ID --reason R", "hide an article from all who read here", ward.Hide, "hidden from browsers, newsreaders, feeds, searches and mail"),
+		one("show", "MESSAGE-ID [--reason R]", "show it again", ward.Show, "shown again"),
 		one("ban-key", "IDENTITY --reason R", "take no more articles that it signed, and hide those that are here", ward.BanKey, "barred"),
-		one("unban-key", "IDENTITY", "lift that", ward.UnbanKey, "no longer barred"),
+		one("unban-key", "IDENTITY [--reason R]", "lift that", ward.UnbanKey, "no longer barred"),
 		one("ban-account", "NAME --reason R", "bar an account of this node", ward.BanAccount, "barred"),
-		one("unban-account", "NAME", "lift that", ward.UnbanAccount, "no longer barred"),
+		one("unban-account", "NAME [--reason R]", "lift that", ward.UnbanAccount, "no longer barred"),
 		{name: "reports", short: "articles that readers reported", run: func(c *call) error { return cmdDecisions(c, "moderate/reports") }},
 		{name: "dismiss", args: "MESSAGE-ID", short: "drop the reports of an article", run: func(c *call) error { return cmdDecide(c, "dismiss", "has no reports any more") }},
 		{name: "log", short: "what was decided; everybody can read it at /log", run: func(c *call) error { return cmdDecisions(c, "moderate/log") }},
@@ -45,7 +45,7 @@ func moderateCommands() []command {
 
 func cmdDecide(c *call, act, done string) error {
 	d := decisionJSON{Act: act}
-	if act == ward.Hide || act == ward.BanKey || act == ward.BanAccount {
+	if act != "dismiss" {
 		c.fs.StringVar(&d.Reason, "reason", "", "`WHY`; everybody can read it in the log")
 	}
 	if err := c.parse(1, 1); err != nil {
@@ -139,16 +139,28 @@ func (k *core) decide(ctx context.Context, act, what, reason, by string) error {
 
 // banAccount bars an account without end, or lifts that.
 func (k *core) banAccount(ctx context.Context, act, name, reason, by string) error {
-	until := members.Forever
+	until, why := members.Forever, reason
 	if act == ward.UnbanAccount {
-		until, reason = time.Time{}, ""
+		until, why = time.Time{}, ""
 	} else if reason == "" {
 		return ward.ErrReason
 	}
-	if err := noUser(name, k.members.Ban(ctx, name, until, reason)); err != nil {
+	if err := noUser(name, k.members.Ban(ctx, name, until, why)); err != nil {
 		return err
 	}
 	return k.ward.Do(act, name, reason, by)
+}
+
+// barredAccount says whether the key of an account is barred.
+func (k *core) barredAccount(account string) bool {
+	if k.keys == nil {
+		return false
+	}
+	id, ok := k.keys.Account(account)
+	if ok {
+		_, ok = k.ward.Banned(id.String())
+	}
+	return ok
 }
 
 // barredKeys is the filter of moderate ban-key. It looks at whose signature an

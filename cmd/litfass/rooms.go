@@ -63,6 +63,7 @@ func (k *core) openAgent(context.Context) error {
 	if k.ward, err = ward.New(db, k.now); err != nil {
 		return err
 	}
+	k.shown = ward.NewScreen(k.spool, k.ward)
 	if k.peers, err = newPeerBook(db, k.cfg); err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (k *core) openAgent(context.Context) error {
 	k.shut = append(k.shut, k.usage.Save)
 	k.agent = &agent.Agent{
 		Host: k.host, Spool: k.spool, State: db, Members: k.members, Peers: k.peers,
-		Limits: k.limits(), Policy: k.cfg.policy(), Filters: k.filters(), Now: k.now, Log: k.log,
+		Limits: k.limits(), Policy: k.cfg.policy(), Filters: k.filters(), Barred: k.barredAccount, Now: k.now, Log: k.log,
 	}
 	return nil
 }

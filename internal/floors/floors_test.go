@@ -19,9 +19,9 @@ var floor = map[string]int{
 	"feeds": 3, "feeds/peer": 3, "feeds/syndicate": 3, "feeds/batch": 3,
 	"pki/directory": 3, "torrent/web": 3, "torrent/tracker": 3,
 
-	"agent": 2, "spool/local": 2, "spool/search": 2, "spool/threads": 2, "spool/spooltest": 2, "torrent": 2,
+	"agent": 2, "spool/local": 2, "spool/search": 2, "spool/threads": 2, "spool/spooltest": 2, "torrent": 2, "webforum/ward": 2,
 
-	"spool": 1, "pki": 1, "members": 1, "webforum/ward": 1, "webforum/past": 1, "feeds/peer/invite": 1, "article/content": 1, "internal/nntp": 1,
+	"spool": 1, "pki": 1, "members": 1, "webforum/past": 1, "feeds/peer/invite": 1, "article/content": 1, "internal/nntp": 1,
 
 	"article": 0, "internal/wildmat": 0, "internal/disk": 0, "internal/state": 0,
 	"internal/tlsid": 0, "internal/spill": 0,

@@ -6,6 +6,7 @@ package ward
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -62,7 +63,8 @@ type Ward struct {
 	all atomic.Pointer[decisions]
 }
 
-// decisions are in memory: they are asked of every article shown.
+// decisions are in memory: they are asked of every article shown. stamp is the
+// number of the newest line of the log.
 type decisions struct {
 	hidden, keys map[string]Note
 	stamp        uint64
@@ -85,7 +87,7 @@ func New(db *state.DB, now func() time.Time) (*Ward, error) {
 }
 
 func (w *Ward) load() error {
-	d := &decisions{hidden: map[string]Note{}, keys: map[string]Note{}, stamp: 1}
+	d := &decisions{hidden: map[string]Note{}, keys: map[string]Note{}}
 	for bucket, m := range map[string]map[string]Note{hiddenBucket: d.hidden, keysBucket: d.keys} {
 		keys, notes, err := state.Table[Note]{DB: w.db, Bucket: bucket}.List("")
 		if err != nil {
@@ -95,14 +97,28 @@ func (w *Ward) load() error {
 			m[k] = notes[i]
 		}
 	}
-	if old := w.all.Load(); old != nil {
-		d.stamp = old.stamp + 1
+	err := w.db.View(func(tx *state.Tx) (err error) {
+		tx.Each(logBucket, "", "", func(k string, _ []byte) bool {
+			var n uint64
+			if n, err = strconv.ParseUint(k, 16, 64); err == nil {
+				d.stamp = ^n
+			}
+			return false
+		})
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read the moderators' log: %w", err)
 	}
-	w.all.Store(d)
+	for old := w.all.Load(); old == nil || old.stamp <= d.stamp; old = w.all.Load() {
+		if w.all.CompareAndSwap(old, d) { // of two at once, the later decision stays
+			break
+		}
+	}
 	return nil
 }
 
-// Stamp changes with every decision, within one run.
+// Stamp is the number of the newest decision: pages made before it are out of date.
 func (w *Ward) Stamp() uint64 { return w.all.Load().stamp }
 
 // Hidden says whether an article is hidden: itself, or with all of its signer's.
@@ -114,6 +130,9 @@ func (w *Ward) Hidden(id article.ID, identity string) (Note, bool) {
 	}
 	return n, ok
 }
+
+// Empty says whether nothing is hidden and no key barred.
+func (w *Ward) Empty() bool { return w.all.Load().clear() }
 
 // Banned says whether an identity is barred.
 func (w *Ward) Banned(identity string) (Note, bool) {
