@@ -63,7 +63,7 @@ func (a *Agent) Access(ctx context.Context, o Origin) (*Access, error) {
 		acc.read, acc.post = pattern(m.Read), pattern(m.Post)
 	}
 	if o.Trusted || acc.account != nil {
-		acc.anon = a.Policy.Anonymous[o.Door]
+		acc.anon = a.policy().Anonymous[o.Door]
 	}
 	if o.Peer != "" && a.Peers != nil {
 		if p, ok := a.Peers.Peer(o.Peer); ok {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/litfass/litfass/article"
@@ -36,6 +37,7 @@ type Agent struct {
 	// wants to show earlier versions keeps them. An error is tried again. nil: nobody.
 	Superseded func(ctx context.Context, old *article.Article, by article.ID) error
 
+	live    atomic.Pointer[Policy] // nil: Policy
 	wants   wants
 	refused refused
 	counts  counts
@@ -44,6 +46,20 @@ type Agent struct {
 	pending pending
 	room    room
 	groupMu sync.Mutex // making control groups
+}
+
+// SetPolicy replaces Policy while the agent works: for what comes from now on, and
+// what was refused under the old one is judged anew.
+func (a *Agent) SetPolicy(p Policy) {
+	a.live.Store(&p)
+	a.refused.forget()
+}
+
+func (a *Agent) policy() *Policy {
+	if p := a.live.Load(); p != nil {
+		return p
+	}
+	return &a.Policy
 }
 
 // Origin says who brings an article or asks for something, as the door knows it.

@@ -53,7 +53,7 @@ func (a *Agent) withdraw(ctx context.Context, e spool.Entry, art *article.Articl
 	}
 	groups, _ := article.LenientGroups(e.Newsgroups, 0)
 	order := cancelOrder{ID: e.ID, Proof: e.Proof, Groups: groups, Arrived: e.Arrived, Keys: art.Get("Cancel-Key"), Purpose: purpose,
-		Until: a.now().Add(a.Policy.remember())}
+		Until: a.now().Add(a.policy().remember())}
 	te, err := a.Spool.ByID(ctx, id)
 	if errors.Is(err, spool.ErrNotFound) {
 		st, err := a.Spool.Lookup(ctx, id)
@@ -99,7 +99,7 @@ func (a *Agent) obey(ctx context.Context, te spool.Entry, order cancelOrder) err
 			return err
 		}
 	}
-	if err := a.Spool.Remove(ctx, te.Seq, where, a.now().Add(a.Policy.remember())); err != nil {
+	if err := a.Spool.Remove(ctx, te.Seq, where, a.now().Add(a.policy().remember())); err != nil {
 		return fmt.Errorf("withdraw %s: %w", te.ID, err)
 	}
 	a.log().Info("article withdrawn", "id", te.ID, "by", order.ID)
@@ -264,7 +264,7 @@ func (in *relaying) cancelled(ctx context.Context) error {
 		if !all {
 			continue
 		}
-		if err := in.Spool.Recall(ctx, in.art.ID(), in.now.Add(in.Policy.remember())); err != nil {
+		if err := in.Spool.Recall(ctx, in.art.ID(), in.now.Add(in.policy().remember())); err != nil {
 			return fmt.Errorf("recall a cancelled article: %w", err)
 		}
 		return &Refusal{Reason: Unwanted, Code: "cancelled", Text: "its author withdrew it"}
@@ -300,7 +300,7 @@ func (a *Agent) Withdraw(ctx context.Context, id article.ID, o Origin) error {
 	} else if err != nil {
 		return fmt.Errorf("look up %s: %w", id, err)
 	}
-	until := a.now().Add(a.Policy.remember())
+	until := a.now().Add(a.policy().remember())
 	var no error
 	if no = acc.May(ctx, Admin, ""); no == nil {
 		return a.Spool.Remove(ctx, e.Seq, nil, until)

@@ -101,7 +101,7 @@ next:
 				continue next
 			}
 		}
-		if a.Policy.Obey == nil || !a.Policy.Obey(from, peer, verb, g) {
+		if a.policy().Obey == nil || !a.policy().Obey(from, peer, verb, g) {
 			return false, nil
 		}
 	}

@@ -450,7 +450,7 @@ func (in *injection) demand(result string) error {
 		return nil
 	}
 	for _, g := range in.groups {
-		if g.Require == "known" || g.Require == "" && in.Policy.Require == "known" {
+		if g.Require == "known" || g.Require == "" && in.policy().Require == "known" {
 			return &Refusal{Reason: Unproven, Code: "require-" + result, Text: fmt.Sprintf(
 				"%s takes articles of known people only; log in, or ask the operator to trust your key", g.Name)}
 		}

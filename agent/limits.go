@@ -59,16 +59,23 @@ type bucket struct {
 	at   time.Time
 }
 
+// Set changes rate and burst while the filter works; 0 as in the fields.
+func (f *PostRate) Set(perHour, burst int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.PerHour, f.Burst = perHour, burst
+}
+
 // Check is a Filter.
 func (f *PostRate) Check(_ context.Context, _ *article.Article, o Origin) error {
 	who := poster(o)
 	if who == "" || !posted(o) || loopback(o) {
 		return nil
 	}
-	rate, burst := float64(orInt(int64(f.PerHour), 120))/3600, float64(orInt(int64(f.Burst), 60))
 	now := clock(f.Now)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	rate, burst := float64(orInt(int64(f.PerHour), 120))/3600, float64(orInt(int64(f.Burst), 60))
 	b := f.m[who]
 	if b == nil {
 		if f.m == nil || len(f.m) >= maxMeters {
@@ -101,7 +108,12 @@ type DayQuota struct {
 	Most    Usage         // 0: 500 articles, 256 MiB
 	Members *members.Book // nil: accounts have no limits of their own
 	Ledger  *Ledger
+
+	live atomic.Pointer[Usage] // nil: Most
 }
+
+// Set changes Most while the filter works.
+func (f *DayQuota) Set(most Usage) { f.live.Store(&most) }
 
 // Check is a Filter.
 func (f *DayQuota) Check(ctx context.Context, a *article.Article, o Origin) error {
@@ -109,7 +121,11 @@ func (f *DayQuota) Check(ctx context.Context, a *article.Article, o Origin) erro
 	if who == "" || !posted(o) {
 		return nil
 	}
-	most := Usage{orInt(f.Most.Articles, 500), orInt(f.Most.Octets, 256<<20)}
+	most := f.Most
+	if l := f.live.Load(); l != nil {
+		most = *l
+	}
+	most = Usage{orInt(most.Articles, 500), orInt(most.Octets, 256<<20)}
 	if loopback(o) {
 		most = Usage{}
 	}

@@ -336,7 +336,7 @@ func (in *relaying) demanded(where []article.Group) ([]article.Group, error) {
 	}
 	out := make([]article.Group, 0, len(where))
 	for _, g := range in.infos {
-		if req := g.Require; req == "known" || req == "" && in.Policy.Require == "known" {
+		if req := g.Require; req == "known" || req == "" && in.policy().Require == "known" {
 			continue
 		}
 		out = append(out, g.Name)

@@ -191,8 +191,8 @@ func (a *Agent) timely(t time.Time, field string, old bool) error {
 	if t.Sub(now) > ahead {
 		return &Refusal{Reason: Unwanted, Code: "ahead", Text: field + ": lies over 24 hours in the future; check the clock"}
 	}
-	if !old && a.Policy.Cutoff > 0 && now.Sub(t) > a.Policy.Cutoff {
-		return &Refusal{Reason: Unwanted, Code: "too-old", Text: fmt.Sprintf("%s: older than %d days, which is the limit here", field, a.Policy.Cutoff/day)}
+	if !old && a.policy().Cutoff > 0 && now.Sub(t) > a.policy().Cutoff {
+		return &Refusal{Reason: Unwanted, Code: "too-old", Text: fmt.Sprintf("%s: older than %d days, which is the limit here", field, a.policy().Cutoff/day)}
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (in *injection) ids() error {
 }
 
 func (in *injection) lists() error {
-	groups, err := article.ParseGroups(in.d.Get("Newsgroups"), int(orInt(int64(in.Policy.MaxGroups), 20)))
+	groups, err := article.ParseGroups(in.d.Get("Newsgroups"), int(orInt(int64(in.policy().MaxGroups), 20)))
 	if err != nil {
 		return syntaxRefusal(err)
 	}
@@ -236,12 +236,12 @@ func (in *injection) lists() error {
 		if err != nil {
 			return malformed("followup-to", "Followup-To: names of groups, or poster")
 		}
-		if in.Policy.MaxFollow > 0 && len(to) > in.Policy.MaxFollow {
-			return &Refusal{Reason: Unwanted, Code: "followup-limit", Text: fmt.Sprintf("Followup-To: at most %d groups", in.Policy.MaxFollow)}
+		if in.policy().MaxFollow > 0 && len(to) > in.policy().MaxFollow {
+			return &Refusal{Reason: Unwanted, Code: "followup-limit", Text: fmt.Sprintf("Followup-To: at most %d groups", in.policy().MaxFollow)}
 		}
 	}
-	if follow == "" && in.Policy.MaxFollow > 0 && len(groups) > in.Policy.MaxFollow {
-		return &Refusal{Reason: Unwanted, Code: "followup-limit", Text: fmt.Sprintf("a post to over %d groups needs Followup-To", in.Policy.MaxFollow)}
+	if follow == "" && in.policy().MaxFollow > 0 && len(groups) > in.policy().MaxFollow {
+		return &Refusal{Reason: Unwanted, Code: "followup-limit", Text: fmt.Sprintf("a post to over %d groups needs Followup-To", in.policy().MaxFollow)}
 	}
 	if v := in.d.Get("Distribution"); v != "" && !distribution(v) {
 		return malformed("distribution", "Distribution: a list of words such as world,local")
@@ -272,7 +272,7 @@ func (in *injection) bodySize() error {
 	if err != nil {
 		return fmt.Errorf("measure the body: %w", err)
 	}
-	limit := orInt(in.Policy.MaxPost, 64<<20)
+	limit := orInt(in.policy().MaxPost, 64<<20)
 	if n > limit {
 		return &Refusal{Reason: TooLarge, Code: "too-large", Text: fmt.Sprintf("body of %d octets, the limit is %d", n, limit)}
 	}

@@ -159,7 +159,7 @@ func (a *Agent) hold(h Held, wire []byte) error {
 	}
 	h.Octets = len(wire)
 	n := int64(h.Octets)
-	if r.octets+n > orInt(a.Policy.WaitOctets, 64<<20) || r.shares[h.owner()]+n > orInt(a.Policy.WaitPeerOctets, 8<<20) {
+	if r.octets+n > orInt(a.policy().WaitOctets, 64<<20) || r.shares[h.owner()]+n > orInt(a.policy().WaitPeerOctets, 8<<20) {
 		return &Refusal{Reason: Busy, Code: "waiting-full", Text: "too much waits for a decision already, try later"}
 	}
 	err := a.State.Update(func(tx *state.Tx) error {
@@ -203,7 +203,7 @@ func (in *injection) wait(context.Context) (Result, error) {
 		ID: o.ID, Reason: WaitModerator, From: o.From, Subject: o.Subject, First: in.now, Token: hex.EncodeToString(token[:]),
 		Dated: in.dated, Door: in.o.Door, Account: in.o.Account, Addr: in.o.Addr,
 	}
-	h.Until = in.now.Add(time.Duration(orInt(int64(in.Policy.WaitFor), int64(30*day))))
+	h.Until = in.now.Add(time.Duration(orInt(int64(in.policy().WaitFor), int64(30*day))))
 	for _, g := range in.groups {
 		h.Groups = append(h.Groups, g.Name)
 		if g.Status == spool.Moderated {

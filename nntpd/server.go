@@ -145,7 +145,8 @@ type Server struct {
 	octets      budget        // of articles being stored
 	spilled     chan struct{} // a token for each POST in a file
 
-	lists atomic.Pointer[Lists]
+	lists   atomic.Pointer[Lists]
+	trusted atomic.Pointer[[]netip.Prefix]
 
 	mu       sync.Mutex
 	draining bool
@@ -168,8 +169,12 @@ func New(cfg Config) *Server {
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.SetLists(cfg.Lists)
+	s.SetTrusted(cfg.Trusted)
 	return s
 }
+
+// SetTrusted replaces Config.Trusted, for connections that come from now on.
+func (s *Server) SetTrusted(clients []netip.Prefix) { s.trusted.Store(&clients) }
 
 // Serve accepts connections until ctx ends, Shutdown is called or l fails, and
 // closes l. It does not wait for the connections: Shutdown does.
@@ -235,7 +240,7 @@ func (s *Server) take(c net.Conn, implicit bool) {
 // admit makes a session of c, or turns it away.
 func (s *Server) admit(c net.Conn, implicit bool) *session {
 	addr := addrOf(c)
-	trusted := contains(s.cfg.Trusted, addr)
+	trusted := contains(*s.trusted.Load(), addr)
 	s.mu.Lock()
 	why := ""
 	switch {

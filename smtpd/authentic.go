@@ -47,7 +47,7 @@ func (s *Server) authenticate(ctx context.Context, m *message, addr netip.Addr, 
 		}
 		p.temporary = p.temporary || dkim.IsTempFail(v.Err)
 	}
-	if contains(s.cfg.Front, addr) || !addr.IsValid() {
+	if contains(s.live.Load().front, addr) || !addr.IsValid() {
 		return p // the host is a mail server of ours: SPF says nothing about it
 	}
 	result, _ := spf.CheckHostWithSender(addr.AsSlice(), helo, envelope, spf.WithContext(ctx), spf.WithResolver(resolver))

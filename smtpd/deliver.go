@@ -73,7 +73,7 @@ func (s *session) post(ctx context.Context, m *message, groups []article.Group) 
 // postAs injects a mail of somebody without account whose address is from, or keeps
 // it until he has confirmed it.
 func (s *session) postAs(ctx context.Context, m *message, groups []article.Group, from string) error {
-	if s.srv.cfg.Anonymous != "confirm" && s.srv.cfg.Anonymous != "post" {
+	if s.srv.live.Load().anonymous != "confirm" && s.srv.live.Load().anonymous != "post" {
 		return reply(550, 5, 7, 1, "this node takes mail from its members only: log in (AUTH), or write on the web page")
 	}
 	if from == "" {

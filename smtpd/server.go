@@ -94,8 +94,20 @@ type Server struct {
 	conv  converter
 	held  *holder
 	slots chan struct{}
+	live  atomic.Pointer[access]
 
 	connections, accepted, refused, deferred, heldCount atomic.Int64
+}
+
+// access is what of Config may change while the server works.
+type access struct {
+	anonymous      string
+	trusted, front []netip.Prefix
+}
+
+// SetAccess replaces Config.Anonymous, Trusted and Front at once.
+func (s *Server) SetAccess(anonymous string, trusted, front []netip.Prefix) {
+	s.live.Store(&access{anonymous, trusted, front})
 }
 
 // New makes a Server.
@@ -116,6 +128,7 @@ func New(cfg Config) *Server {
 		cfg.HTMLText = func(html, _ string) string { return html }
 	}
 	s := &Server{cfg: cfg, slots: make(chan struct{}, cfg.MaxConns)}
+	s.SetAccess(cfg.Anonymous, cfg.Trusted, cfg.Front)
 	s.conv = converter{dir: cfg.TempDir, limit: cfg.MaxMessage, toText: cfg.HTMLText, now: cfg.Now, host: cfg.Host, cutoff: cfg.Cutoff}
 	if cfg.State != nil && cfg.Mailer != nil {
 		s.held = newHolder(cfg.State, cfg.Now)

@@ -56,7 +56,7 @@ func (s *session) tls() bool { _, ok := s.conn.TLSConnectionState(); return ok }
 // AuthMechanisms offers AUTH where a password may be sent: under TLS, or from a
 // trusted address.
 func (s *session) AuthMechanisms() []string {
-	if s.srv.cfg.Accounts == nil || !s.tls() && !contains(s.srv.cfg.Trusted, s.addr) {
+	if s.srv.cfg.Accounts == nil || !s.tls() && !contains(s.srv.live.Load().trusted, s.addr) {
 		return nil
 	}
 	return []string{sasl.Plain, sasl.Login}
@@ -177,15 +177,15 @@ func (s *session) mayAddress(ctx context.Context, t Target) error {
 	return nil
 }
 
-func (s *session) fronted() bool { return contains(s.srv.cfg.Front, s.addr) }
+func (s *session) fronted() bool { return contains(s.srv.live.Load().front, s.addr) }
 
 // canConfirm says whether a sender without account may be asked to confirm.
 func (s *session) canConfirm() bool {
-	return s.trusted() || s.srv.held != nil && (s.srv.cfg.Anonymous == "confirm" || s.srv.cfg.Anonymous == "post")
+	return s.trusted() || s.srv.held != nil && (s.srv.live.Load().anonymous == "confirm" || s.srv.live.Load().anonymous == "post")
 }
 
 // trusted: the host itself is, so that the anonymous setting applies at once.
-func (s *session) trusted() bool { return !s.fronted() && contains(s.srv.cfg.Trusted, s.addr) }
+func (s *session) trusted() bool { return !s.fronted() && contains(s.srv.live.Load().trusted, s.addr) }
 
 func (s *session) origin(trusted bool) agent.Origin {
 	return agent.Origin{Door: "smtp", Account: s.account, Addr: s.addr, TLS: s.tls(), Trusted: trusted}

@@ -148,7 +148,7 @@ func (s *session) postSigned(ctx context.Context, outer, m *message, groups []ar
 		return s.refusal(r)
 	case err != nil:
 		return s.later("look at a signature", err)
-	case result == agent.Verified && (s.srv.cfg.Anonymous == "confirm" || s.srv.cfg.Anonymous == "post"):
+	case result == agent.Verified && (s.srv.live.Load().anonymous == "confirm" || s.srv.live.Load().anonymous == "post"):
 		return s.inject(ctx, outer, groups, s.origin(true))
 	}
 	return s.postAs(ctx, outer, groups, senderOf(m))

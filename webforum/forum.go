@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/litfass/litfass/agent"
@@ -124,6 +125,25 @@ type Forum struct {
 	bodies  bodies
 	cross   *http.CrossOriginProtection
 	secure  bool
+	guests  atomic.Pointer[guests] // nil: Anonymous, Trusted, Proxies
+}
+
+// guests is what may change of how guests are met.
+type guests struct {
+	anonymous        string
+	trusted, proxies []netip.Prefix
+}
+
+// SetGuests replaces Anonymous, Trusted and Proxies while the forum is served.
+func (f *Forum) SetGuests(anonymous string, trusted, proxies []netip.Prefix) {
+	f.guests.Store(&guests{anonymous, trusted, proxies})
+}
+
+func (f *Forum) access() *guests {
+	if g := f.guests.Load(); g != nil {
+		return g
+	}
+	return &guests{f.Anonymous, f.Trusted, f.Proxies}
 }
 
 // Handler returns the forum's pages, below "/". Run must run beside it.
@@ -249,7 +269,7 @@ func (f *Forum) address(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	at := ap.Addr().Unmap()
-	if !contains(f.Proxies, at) {
+	if !contains(f.access().proxies, at) {
 		return at
 	}
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
@@ -258,7 +278,7 @@ func (f *Forum) address(r *http.Request) netip.Addr {
 		if err != nil {
 			break
 		}
-		if at = a.Unmap(); !contains(f.Proxies, at) {
+		if at = a.Unmap(); !contains(f.access().proxies, at) {
 			break
 		}
 	}

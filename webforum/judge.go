@@ -77,7 +77,7 @@ func (f *Forum) reportForm(v *visitor) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.account == nil && f.Anonymous != "post" {
+	if v.account == nil && v.Anonymous != "post" {
 		return nil, errPage(http.StatusUnauthorized, "refusal.login")
 	}
 	d := &reasonData{Heading: v.tx.T("report.title"), Why: v.tx.T("report.why"), Action: messagePath(e.ID) + "/report", Send: v.tx.T("report.send"), Back: messagePath(e.ID)}

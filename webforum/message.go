@@ -73,7 +73,7 @@ func (f *Forum) messagePage(v *visitor) (*page, error) {
 	if g, err := v.Spool.Group(v.ctx, group); err == nil {
 		_, d.PostWhy = v.maybePost(g)
 	}
-	if f.Ward != nil && (v.account != nil || f.Anonymous == "post") {
+	if f.Ward != nil && (v.account != nil || v.Anonymous == "post") {
 		d.ReportHref = d.Href + "/report"
 	}
 	if n, hidden := v.hidden(e); hidden {

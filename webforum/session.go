@@ -197,7 +197,7 @@ func (f *Forum) startPage(v *visitor) (*page, error) {
 // used a name of which this node does not know that it is its own.
 func (v *visitor) sitsHere() bool {
 	at, err := netip.ParseAddrPort(v.r.RemoteAddr)
-	if err != nil || !at.Addr().Unmap().IsLoopback() || contains(v.Proxies, at.Addr().Unmap()) {
+	if err != nil || !at.Addr().Unmap().IsLoopback() || contains(v.access().proxies, at.Addr().Unmap()) {
 		return false
 	}
 	for _, h := range [...]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"} {

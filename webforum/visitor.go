@@ -30,6 +30,9 @@ type visitor struct {
 	marks   *marks
 	mayRead func(article.Group) bool
 	queue   []agent.Held // nil: not asked yet
+
+	Anonymous string         // of the Forum, as they are now
+	Trusted   []netip.Prefix //
 }
 
 // prefs are what a visitor chose; they live in a cookie.
@@ -52,7 +55,7 @@ const (
 )
 
 func (f *Forum) visitor(w http.ResponseWriter, r *http.Request) (*visitor, error) {
-	v := &visitor{Forum: f, w: w, r: r, ctx: r.Context(), now: f.Now(), addr: f.address(r)}
+	v := &visitor{Forum: f, w: w, r: r, ctx: r.Context(), now: f.Now(), addr: f.address(r), Anonymous: f.access().anonymous, Trusted: f.access().trusted}
 	v.prefs = readPrefs(r)
 	v.tx = f.language(v.prefs.Lang, r.Header.Get("Accept-Language"))
 	if err := v.resume(); err != nil {

@@ -10,6 +10,8 @@ func configCommands() []command {
 	return []command{
 		{name: "print", short: "print the default configuration with comments", run: cmdConfigPrint},
 		{name: "check", short: "read the configuration and say what is wrong with it", run: cmdConfigCheck},
+		{name: "reload", short: "have the running node read its configuration again, as SIGHUP does", run: cmdConfigReload,
+			long: "Says which changed keys hold now and which only at the next start. A file with an error changes nothing."},
 	}
 }
 

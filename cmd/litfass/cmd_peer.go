@@ -26,19 +26,20 @@ type peerBook struct {
 	all   []peerSection
 	agent []agent.Peer
 	tell  func([]peerSection) // called after each change, or nil
-	limit limitsSection
-	quota size // of the spool
+	cfg   config              // the limits of those that have none of their own
 }
 
 const peerBucket = "peers"
 
 func newPeerBook(db *state.DB, cfg config) (*peerBook, error) {
-	b := &peerBook{table: state.Table[peerSection]{DB: db, Bucket: peerBucket}, limit: cfg.Limits, quota: cfg.Spool.Quota}
-	return b, b.refresh(cfg.Peer)
+	b := &peerBook{table: state.Table[peerSection]{DB: db, Bucket: peerBucket}}
+	return b, b.refresh(cfg)
 }
 
-// refresh reads everything again; file are the peers of the configuration.
-func (b *peerBook) refresh(file []peerSection) error {
+// refresh reads everything again: the peers of the configuration, and the limits
+// of those that have none of their own.
+func (b *peerBook) refresh(cfg config) error {
+	file, limit, quota := cfg.Peer, cfg.Limits, cfg.Spool.Quota
 	_, added, err := b.table.List("")
 	if err != nil {
 		return fmt.Errorf("read the peers: %w", err)
@@ -55,14 +56,14 @@ func (b *peerBook) refresh(file []peerSection) error {
 		if err != nil {
 			return fmt.Errorf("peer %s: take: %w", p.Name, err)
 		}
-		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, Day: b.limit.day(p), Share: b.limit.share(p, b.quota), From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
+		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, Day: limit.day(p), Share: limit.share(p, quota), From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
 		if pin, err := tlsid.ParsePin(p.Key); err == nil {
 			ap.Key = pin
 		}
 		forAgent = append(forAgent, ap)
 	}
 	b.mu.Lock()
-	b.file, b.all, b.agent = file, all, forAgent
+	b.file, b.all, b.agent, b.cfg = file, all, forAgent, cfg
 	tell := b.tell
 	b.mu.Unlock()
 	if tell != nil {
@@ -111,9 +112,9 @@ func (b *peerBook) inFile(name string) bool {
 
 func (b *peerBook) again() error {
 	b.mu.RLock()
-	file := b.file
+	cfg := b.cfg
 	b.mu.RUnlock()
-	return b.refresh(file)
+	return b.refresh(cfg)
 }
 
 // peerStatusJSON is how it stands with one peer.
@@ -433,10 +434,10 @@ func (k *core) peerStates() []peerStatusJSON {
 	for i, p := range all {
 		s := peerStatusJSON{peerSection: p, File: i < inFile}
 		s.Password = ""
-		used, most := k.usage.Today("peer "+p.Name), k.cfg.Limits.day(p)
+		used, most := k.usage.Today("peer "+p.Name), k.conf().Limits.day(p)
 		s.Today = dayJSON{used.Articles, used.Octets, most.Articles, most.Octets}
 		held := k.usage.Held(p.Name)
-		s.OnDisk = dayJSON{held.Articles, held.Octets, 0, k.cfg.Limits.share(p, k.cfg.Spool.Quota)}
+		s.OnDisk = dayJSON{held.Articles, held.Octets, 0, k.conf().Limits.share(p, k.conf().Spool.Quota)}
 		if k.peerFigures != nil {
 			k.peerFigures(&s)
 		}

@@ -175,6 +175,7 @@ func behind(lag uint64) string {
 // serverActs are the commands that only a running node answers.
 func (s *server) serverActs(c *control) {
 	act(c, "status", func(ctx context.Context, _ struct{}) (statusJSON, error) { return s.status(ctx) })
+	act(c, "reload", func(context.Context, struct{}) (reloadJSON, error) { return s.reload() })
 }
 
 func (s *server) status(ctx context.Context) (statusJSON, error) {
@@ -182,7 +183,7 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 	st := statusJSON{
 		Host: k.host, Version: versionString(), PID: os.Getpid(), Data: k.dir.path, Uptime: k.now().Sub(k.begin).Seconds(),
 		Arrived: uint64(k.spool.Last()), Disk: k.diskState(), Memory: resident(),
-		TLSKey: k.tls.Pin(), Limits: k.cfg.Limits.show(), Outcomes: k.outcomes(), Doors: []doorJSON{}, Followers: []followerJSON{}, Peers: []peerStatusJSON{}, Warnings: []string{},
+		TLSKey: k.tls.Pin(), Limits: k.conf().Limits.show(), Outcomes: k.outcomes(), Doors: []doorJSON{}, Followers: []followerJSON{}, Peers: []peerStatusJSON{}, Warnings: []string{},
 	}
 	s.mu.Lock()
 	st.Ready = s.ready

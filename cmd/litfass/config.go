@@ -23,14 +23,15 @@ import (
 // field with its name (toml), its meaning (doc), and its default in defaults.
 // "config print" and the reference in docs are made from these.
 type config struct {
-	Host    string         `toml:"host" doc:"path identity and Message-ID domain; default: made once from machine name and node key, never shared by two nodes" example:"box7.mesh.example"`
-	Data    string         `toml:"data" doc:"the data folder; one process at a time holds it"`
+	Host    string         `toml:"host" doc:"path identity and Message-ID domain; default: made once from machine name and node key, never shared by two nodes" example:"box7.mesh.example" reload:"no"`
+	Data    string         `toml:"data" doc:"the data folder; one process at a time holds it" reload:"no"`
+	Log     string         `toml:"log" doc:"debug | info | warn | error: what is logged" oneof:"debug info warn error"`
 	NNTP    nntpSection    `toml:"nntp" doc:"newsreaders and peers"`
 	SMTP    smtpSection    `toml:"smtp" doc:"mail to groups and from them"`
 	HTTP    httpSection    `toml:"http" doc:"forum, feeds, tracker, /metrics, /healthz"`
-	Feeds   feedsSection   `toml:"feeds" doc:"RSS, Atom and JSON feeds that become articles"`
-	Torrent torrentSection `toml:"torrent" doc:"attachments as torrents"`
-	Tracker trackerSection `toml:"tracker" doc:"the BitTorrent tracker and its kin in the mesh"`
+	Feeds   feedsSection   `toml:"feeds" doc:"RSS, Atom and JSON feeds that become articles" reload:"no"`
+	Torrent torrentSection `toml:"torrent" doc:"attachments as torrents" reload:"no"`
+	Tracker trackerSection `toml:"tracker" doc:"the BitTorrent tracker and its kin in the mesh" reload:"no"`
 	PKI     pkiSection     `toml:"pki" doc:"signatures and rights"`
 	Spool   spoolSection   `toml:"spool" doc:"where articles lie and how long"`
 	Limits  limitsSection  `toml:"limits" doc:"of posters and peers; who is over one is told to try later"`
@@ -40,11 +41,11 @@ type config struct {
 }
 
 type nntpSection struct {
-	Listen        []string `toml:"listen" doc:"addresses for readers and peers"`
+	Listen        []string `toml:"listen" doc:"addresses for readers and peers" reload:"no"`
 	Anonymous     string   `toml:"anonymous" doc:"none | read | post: what a client may do without logging in" oneof:"none read post"`
 	Trusted       []string `toml:"trusted" doc:"clients to whom anonymous applies; others must log in" kind:"prefix"`
-	MaxArticle    size     `toml:"max_article" doc:"as stored and relayed"`
-	MaxPost       size     `toml:"max_post" doc:"a POST before its attachments are detached; smtp and web alike"`
+	MaxArticle    size     `toml:"max_article" doc:"as stored and relayed" reload:"no"`
+	MaxPost       size     `toml:"max_post" doc:"a POST before its attachments are detached; smtp and web alike" reload:"no"`
 	Motd          string   `toml:"motd" doc:"what LIST MOTD says, or file:PATH; empty: there is none"`
 	Subscriptions []string `toml:"subscriptions" doc:"groups that newsreaders propose to newcomers, in this order"`
 	Distributions []string `toml:"distributions" doc:"what LIST DISTRIBUTIONS says: \"local only this box\""`
@@ -57,34 +58,34 @@ type nntpSection struct {
 type tlsSection struct {
 	Cert   string   `toml:"cert" doc:"certificate chain, a PEM file; empty: the node's own, for implicit TLS and pinned peers" kind:"path"`
 	Key    string   `toml:"key" doc:"its key, a PEM file" kind:"path"`
-	Listen []string `toml:"listen" doc:"addresses for implicit TLS; usual: 127.0.0.1:1563"`
+	Listen []string `toml:"listen" doc:"addresses for implicit TLS; usual: 127.0.0.1:1563" reload:"no"`
 
-	ACME acmeSection `toml:"acme" doc:"a certificate by ACME (RFC 8555), asked for and renewed by itself; instead of cert and key"`
+	ACME acmeSection `toml:"acme" doc:"a certificate by ACME (RFC 8555), asked for and renewed by itself; instead of cert and key" reload:"no"`
 }
 
 // webTLSSection opens the browser's door with TLS.
 type webTLSSection struct {
-	Listen []string `toml:"listen" doc:"addresses for https, with the certificate of nntp.tls; usual: :443; set url too"`
+	Listen []string `toml:"listen" doc:"addresses for https, with the certificate of nntp.tls; usual: :443; set url too" reload:"no"`
 }
 
 type smtpSection struct {
-	Listen     []string `toml:"listen" doc:"addresses for mail from outside"`
-	Submission []string `toml:"submission" doc:"addresses for mail of accounts; usual: 127.0.0.1:2587"`
-	LMTP       []string `toml:"lmtp" doc:"addresses for a mail server in front that speaks LMTP"`
-	Domain     string   `toml:"domain" doc:"group@domain posts to group; default: host" example:"box7.mesh.example"`
-	Smarthost  string   `toml:"smarthost" doc:"mail leaves through it: host:port, or mx for direct delivery; empty: mail leaves to nobody"`
-	User       string   `toml:"user" doc:"the login at the smarthost"`
-	Password   string   `toml:"password" doc:"its password, or file:PATH"`
-	DKIM       string   `toml:"dkim" doc:"private key that signs mail, a PEM file (RSA or Ed25519); empty: unsigned" kind:"path"`
-	Selector   string   `toml:"selector" doc:"where its public half stands: SELECTOR._domainkey.DOMAIN"`
+	Listen     []string `toml:"listen" doc:"addresses for mail from outside" reload:"no"`
+	Submission []string `toml:"submission" doc:"addresses for mail of accounts; usual: 127.0.0.1:2587" reload:"no"`
+	LMTP       []string `toml:"lmtp" doc:"addresses for a mail server in front that speaks LMTP" reload:"no"`
+	Domain     string   `toml:"domain" doc:"group@domain posts to group; default: host" example:"box7.mesh.example" reload:"no"`
+	Smarthost  string   `toml:"smarthost" doc:"mail leaves through it: host:port, or mx for direct delivery; empty: mail leaves to nobody" reload:"no"`
+	User       string   `toml:"user" doc:"the login at the smarthost" reload:"no"`
+	Password   string   `toml:"password" doc:"its password, or file:PATH" reload:"no"`
+	DKIM       string   `toml:"dkim" doc:"private key that signs mail, a PEM file (RSA or Ed25519); empty: unsigned" kind:"path" reload:"no"`
+	Selector   string   `toml:"selector" doc:"where its public half stands: SELECTOR._domainkey.DOMAIN" reload:"no"`
 	Anonymous  string   `toml:"anonymous" doc:"none | confirm | post: mail to a group from a sender without account" oneof:"none confirm post"`
 	Trusted    []string `toml:"trusted" doc:"hosts to whom that applies, others are asked to confirm; not a mail server in front" kind:"prefix"`
 	Front      []string `toml:"front" doc:"mail servers in front: judged is the sender, not the host" kind:"prefix"`
 }
 
 type httpSection struct {
-	Listen    []string `toml:"listen" doc:"addresses for browsers and feed readers"`
-	URL       string   `toml:"url" doc:"as readers see it"`
+	Listen    []string `toml:"listen" doc:"addresses for browsers and feed readers" reload:"no"`
+	URL       string   `toml:"url" doc:"as readers see it" reload:"no"`
 	Anonymous string   `toml:"anonymous" doc:"none | read | post: what a guest may do" oneof:"none read post"`
 	Trusted   []string `toml:"trusted" doc:"these guests need no captcha, and may see /metrics" kind:"prefix"`
 	Proxies   []string `toml:"proxies" doc:"reverse proxies whose address header counts" kind:"prefix"`
@@ -118,7 +119,7 @@ type trackerSection struct {
 
 type pkiSection struct {
 	Require string `toml:"require" doc:"none | known: what an unsigned article meets; groups may be stricter" oneof:"none known"`
-	Prefix  string `toml:"prefix" doc:"PREFIX.admin.pki.* carry statements; made by the node, status n"`
+	Prefix  string `toml:"prefix" doc:"PREFIX.admin.pki.* carry statements; made by the node, status n" reload:"no"`
 }
 
 type spoolSection struct {
@@ -151,7 +152,7 @@ type peerSection struct {
 func defaults() config {
 	local := []string{"127.0.0.0/8"}
 	return config{
-		Data: "./data",
+		Data: "./data", Log: "info",
 		NNTP: nntpSection{
 			Listen: []string{"127.0.0.1:1119"}, Anonymous: "post", Trusted: local,
 			MaxArticle: 1 << 20, MaxPost: 64 << 20,

@@ -16,8 +16,9 @@ const hour = time.Hour
 func printConfig(w io.Writer) {
 	fmt.Fprint(w, "# The configuration of litfass: every key with its default. All are optional; an unknown\n"+
 		"# key is an error. Durations: \"90s\", \"24h\", \"30d\"; sizes: \"256KiB\", \"1MiB\"; \"0\" is no limit.\n"+
-		"# Relative paths count from this file's folder.\n\n")
-	printSection(w, "", reflect.ValueOf(defaults()))
+		"# Relative paths count from this file's folder. SIGHUP or \"litfass config reload\" reads the file again;\n"+
+		"# keys with [restart] hold from the next start on.\n\n")
+	printSection(w, "", reflect.ValueOf(defaults()), false)
 	fmt.Fprint(w, "\n")
 	d := peerDefaults()
 	d.Name, d.Address = "box8", "127.0.0.1:2119"
@@ -26,12 +27,12 @@ func printConfig(w io.Writer) {
 	fmt.Fprintf(w, "# [[peer]] %s\n", f.Tag.Get("doc"))
 	v := reflect.ValueOf(d)
 	for i := range v.NumField() {
-		printKey(w, "# ", v.Type().Field(i), v.Field(i))
+		printKey(w, "# ", v.Type().Field(i), v.Field(i), false)
 	}
 }
 
 // printSection writes the keys of one struct, then its tables.
-func printSection(w io.Writer, prefix string, v reflect.Value) {
+func printSection(w io.Writer, prefix string, v reflect.Value, restart bool) {
 	t := v.Type()
 	for i := range t.NumField() {
 		if f := t.Field(i); f.IsExported() && !isTable(f.Type) {
@@ -39,7 +40,7 @@ func printSection(w io.Writer, prefix string, v reflect.Value) {
 			if f.Tag.Get("example") != "" {
 				comment = "# "
 			}
-			printKey(w, comment, f, v.Field(i))
+			printKey(w, comment, f, v.Field(i), restart)
 		}
 	}
 	for i := range t.NumField() {
@@ -49,7 +50,7 @@ func printSection(w io.Writer, prefix string, v reflect.Value) {
 		}
 		name := prefix + f.Tag.Get("toml")
 		fmt.Fprintf(w, "\n[%s] # %s\n", name, f.Tag.Get("doc"))
-		printSection(w, name+".", v.Field(i))
+		printSection(w, name+".", v.Field(i), restart || f.Tag.Get("reload") == "no")
 	}
 }
 
@@ -57,12 +58,16 @@ func isTable(t reflect.Type) bool {
 	return t.Kind() == reflect.Struct || t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct
 }
 
-func printKey(w io.Writer, comment string, f reflect.StructField, v reflect.Value) {
+func printKey(w io.Writer, comment string, f reflect.StructField, v reflect.Value, restart bool) {
 	value := tomlValue(v)
 	if e := f.Tag.Get("example"); e != "" {
 		value = strconv.Quote(e)
 	}
-	fmt.Fprintf(w, "%s%-34s # %s\n", comment, f.Tag.Get("toml")+" = "+value, f.Tag.Get("doc"))
+	doc := f.Tag.Get("doc")
+	if restart || f.Tag.Get("reload") == "no" {
+		doc += " [restart]"
+	}
+	fmt.Fprintf(w, "%s%-34s # %s\n", comment, f.Tag.Get("toml")+" = "+value, doc)
 }
 
 func tomlValue(v reflect.Value) string {

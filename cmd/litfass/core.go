@@ -26,7 +26,8 @@ import (
 // core is a node's data, opened: what the commands work on and the doors of
 // serve.go stand on. One process at a time has it.
 type core struct {
-	cfg   config
+	cfg   config                 // as at the start
+	live  atomic.Pointer[config] // the same, with what was reloaded since
 	dir   *dataDir
 	host  string
 	log   *slog.Logger
@@ -45,6 +46,9 @@ type core struct {
 	banned    agent.Banned
 	peerQuota *agent.PeerQuota
 	usage     *agent.Ledger
+	crosspost crossposts
+	postRate  *agent.PostRate
+	dayQuota  *agent.DayQuota
 
 	keys *pki.Keyring
 	tls  *tlsid.Identity
@@ -93,6 +97,7 @@ func openCore(ctx context.Context, cfg config, log *slog.Logger, getenv func(str
 		return nil, err
 	}
 	k = &core{cfg: cfg, dir: dir, host: cfg.Host, log: log, now: now, begin: now()}
+	k.live.Store(&cfg)
 	k.shut = append(k.shut, func() error { dir.release(); return nil })
 	defer func() {
 		if err != nil {
@@ -123,6 +128,9 @@ func (k *core) close() error {
 	k.shut = nil
 	return errors.Join(errs...)
 }
+
+// conf is the configuration as it holds now.
+func (k *core) conf() *config { return k.live.Load() }
 
 func (k *core) limits() article.Limits {
 	return article.Limits{Article: int(k.cfg.NNTP.MaxArticle)}

@@ -40,7 +40,8 @@ func (s *server) startNNTP(context.Context) (*part, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	addrs, wait := s.serveOn("nntp", ls, func(l net.Listener) error { return door.Serve(ctx, l) })
 	tlsAddrs, tlsWait := s.serveOn("nntp.tls", secure, func(l net.Listener) error { return door.ServeTLS(ctx, l) })
-	s.reloads = append(s.reloads, k.reloadTLS, k.reloadLimits, func(cfg config) error {
+	s.reloads = append(s.reloads, func(cfg config) error {
+		door.SetTrusted(prefixes(cfg.NNTP.Trusted))
 		l, err := cfg.NNTP.lists()
 		if err == nil {
 			door.SetLists(l)

@@ -57,6 +57,10 @@ func (s *server) startForum(context.Context) (*part, error) {
 		k.followers.Stop(index.Name())
 		return nil, errors.Join(err, cache.Close())
 	}
+	s.reloads = append(s.reloads, func(cfg config) error {
+		f.SetGuests(cfg.HTTP.Anonymous, prefixes(cfg.HTTP.Trusted), prefixes(cfg.HTTP.Proxies))
+		return nil
+	})
 	s.forum, s.threads, s.setupCode, s.member = h, index, code, f.Member
 	var over sync.WaitGroup
 	over.Go(func() {

@@ -102,7 +102,7 @@ func (s *server) feedReader(r *http.Request, g article.Group) error {
 	o := agent.Origin{Door: "web"}
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		o.Addr = ap.Addr().Unmap()
-		for _, p := range prefixes(s.core.cfg.HTTP.Trusted) {
+		for _, p := range prefixes(s.core.conf().HTTP.Trusted) {
 			o.Trusted = o.Trusted || p.Contains(o.Addr)
 		}
 	}

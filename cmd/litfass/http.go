@@ -24,15 +24,15 @@ func (s *server) mux() http.Handler {
 
 // near lets through who comes from this machine or from http.trusted.
 func (s *server) near(h http.HandlerFunc) http.HandlerFunc {
-	trusted := prefixes(s.core.cfg.HTTP.Trusted)
 	return func(w http.ResponseWriter, r *http.Request) {
+		trusted := prefixes(s.core.conf().HTTP.Trusted)
 		at, err := netip.ParseAddrPort(r.RemoteAddr)
 		a := at.Addr().Unmap()
 		ok := err == nil && a.IsLoopback()
 		for _, p := range trusted {
 			ok = ok || err == nil && p.Contains(a)
 		}
-		for _, p := range prefixes(s.core.cfg.HTTP.Proxies) {
+		for _, p := range prefixes(s.core.conf().HTTP.Proxies) {
 			if err == nil && p.Contains(a) && r.Header.Get("X-Forwarded-For") != "" {
 				ok = false // somebody behind a proxy
 			}

@@ -16,7 +16,7 @@ const fetchEvery = time.Hour
 // directory of (pki = "http://..."), now and every hour, until ctx ends.
 func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
 	var mu sync.Mutex
-	peers := s.core.cfg.Peer
+	peers := s.core.conf().Peer
 	s.reloads = append(s.reloads, func(cfg config) error {
 		mu.Lock()
 		defer mu.Unlock()

@@ -2,12 +2,15 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
 )
 
 type limitsSection struct {
@@ -55,22 +58,33 @@ func orAll(n int) int { return cmp.Or(n, math.MaxInt32) }
 // first: quotas count only what passed.
 func (k *core) filters() []agent.Filter {
 	l := k.cfg.Limits
-	k.banned.Set(l.BannedWords, l.BannedPosters)
+	k.postRate = &agent.PostRate{Now: k.now}
+	k.dayQuota = &agent.DayQuota{Members: k.members, Ledger: k.usage}
+	k.setLimits(l)
 	k.peerQuota = &agent.PeerQuota{Peers: k.peers, Ledger: k.usage}
 	return []agent.Filter{
 		&k.banned,
 		barredKeys{k},
-		agent.Crossposts{Most: l.Groups},
-		&agent.PostRate{PerHour: orAll(l.PostRate), Burst: orAll(l.PostBurst), Now: k.now},
-		&agent.DayQuota{Most: agent.Usage{Articles: int64(orAll(l.DayArticles)), Octets: cmp.Or(int64(l.DaySize), math.MaxInt64)}, Members: k.members, Ledger: k.usage},
+		&k.crosspost,
+		k.postRate,
+		k.dayQuota,
 		k.peerQuota,
 	}
 }
 
-// reloadLimits is what SIGHUP does: the lists of words and posters change at once.
-func (k *core) reloadLimits(cfg config) error {
-	k.banned.Set(cfg.Limits.BannedWords, cfg.Limits.BannedPosters)
-	return nil
+// setLimits makes the limits hold that are filters; counts go on.
+func (k *core) setLimits(l limitsSection) {
+	k.banned.Set(l.BannedWords, l.BannedPosters)
+	k.crosspost.most.Store(int64(l.Groups))
+	k.postRate.Set(orAll(l.PostRate), orAll(l.PostBurst))
+	k.dayQuota.Set(agent.Usage{Articles: int64(orAll(l.DayArticles)), Octets: cmp.Or(int64(l.DaySize), math.MaxInt64)})
+}
+
+// crossposts is agent.Crossposts with a limit that may change.
+type crossposts struct{ most atomic.Int64 }
+
+func (c *crossposts) Check(ctx context.Context, a *article.Article, o agent.Origin) error {
+	return agent.Crossposts{Most: int(c.most.Load())}.Check(ctx, a, o)
 }
 
 // day is what a peer may bring a day: its own limits, else those of [limits].

@@ -144,6 +144,10 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 		own := cfg
 		change(&own)
 		srv := smtpd.New(own)
+		s.reloads = append(s.reloads, func(cfg config) error {
+			srv.SetAccess(cfg.SMTP.Anonymous, prefixes(cfg.SMTP.Trusted), prefixes(cfg.SMTP.Front))
+			return nil
+		})
 		at, wait := s.serveOn(door, ls, func(l net.Listener) error { return srv.Serve(l) })
 		p.addrs = append(p.addrs, at...)
 		stops = append(stops, func(ctx context.Context) error {

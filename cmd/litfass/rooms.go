@@ -28,10 +28,15 @@ func (k *core) openSpool(context.Context) error {
 }
 
 func (k *core) spoolConfig() local.Config {
-	return local.Config{
-		Dir: k.dir.join("spool"), Quota: int64(k.cfg.Spool.Quota), Keep: time.Duration(k.cfg.Spool.Keep),
-		KeepMin: nonZero(time.Duration(k.cfg.Spool.KeepMin)), Remember: remember(k.cfg.Spool.Cutoff), Now: k.now, Log: k.log,
-	}
+	c := k.spoolLimits(k.cfg)
+	c.Dir, c.Now, c.Log = k.dir.join("spool"), k.now, k.log
+	return c
+}
+
+// spoolLimits is what of the spool's configuration may change while it is open.
+func (k *core) spoolLimits(c config) local.Config {
+	return local.Config{Quota: int64(c.Spool.Quota), Keep: time.Duration(c.Spool.Keep),
+		KeepMin: nonZero(time.Duration(c.Spool.KeepMin)), Remember: remember(c.Spool.Cutoff)}
 }
 
 // remember is how long the ids of articles that are gone are known: as long as
@@ -188,7 +193,7 @@ func (s *server) startPeers(context.Context) (*part, error) {
 			feeds.Wake(name)
 		}
 	}
-	s.reloads = append(s.reloads, func(cfg config) error { return k.peers.refresh(cfg.Peer) })
+	s.reloads = append(s.reloads, s.reloadCore)
 	s.metrics = append(s.metrics, func(w *metricWriter) {
 		lag, accepted := map[string]float64{}, map[string]float64{}
 		for _, st := range feeds.Stats() {

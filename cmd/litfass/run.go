@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log/slog"
 	"strings"
 )
 
@@ -44,6 +45,8 @@ type call struct {
 	config string   // --config
 	data   string   // --data
 	json   bool     // --json
+
+	level *slog.LevelVar // of a node whose log follows the configuration; else nil
 }
 
 // usageError is wrong use: exit 2, with a hint where help is.

@@ -20,15 +20,17 @@ import (
 const stopWithin = 8 * time.Second
 
 func cmdServe(c *call) error {
-	level := c.fs.String("log", "info", "`LEVEL` of the log: debug, info, warn, error")
+	level := c.fs.String("log", "", "`LEVEL` of the log: debug, info, warn, error; else the key log says")
 	if err := c.parse(0, 0); err != nil {
 		return err
 	}
-	var l slog.Level
-	if err := l.UnmarshalText([]byte(*level)); err != nil {
+	var fixed slog.LevelVar
+	if *level == "" {
+		c.level = &fixed
+	} else if err := fixed.UnmarshalText([]byte(*level)); err != nil {
 		return usagef("serve: --log must be debug, info, warn or error")
 	}
-	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: l}))
+	log := slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: &fixed}))
 	return c.serve(log, func(cfg config) (config, error) { return cfg, nil })
 }
 
@@ -40,6 +42,9 @@ func (c *call) serve(log *slog.Logger, adjust func(config) (config, error)) erro
 	}
 	if cfg, err = adjust(cfg); err != nil {
 		return err
+	}
+	if c.level != nil {
+		c.level.Set(cfg.level())
 	}
 	if n, err := reach(c.ctx, cfg.Data); err == nil {
 		n.close()
@@ -70,6 +75,7 @@ type server struct {
 	threads   *threads.Index             // nil: no browser door
 	setupCode string                     // for the first account from another machine; "": there is one
 	reloads   []func(cfg config) error
+	reloading sync.Mutex
 	broken    chan error // a part that stopped working
 
 	whenReady func() // or nil
@@ -151,28 +157,10 @@ func (s *server) wait(ctx context.Context, hup <-chan os.Signal) error {
 			return err
 		case <-hup:
 			s.notify.send("RELOADING=1")
-			if err := s.reload(); err != nil {
-				s.log.Error("reload: going on with the old configuration", "error", err)
-			} else {
-				s.log.Info("configuration read again")
-			}
+			_, _ = s.reload() // the log has it
 			s.notify.send("READY=1")
 		}
 	}
-}
-
-// reload reads the configuration again. What cannot change while the node runs
-// (host, data, ports, quota) keeps its value until the next start.
-func (s *server) reload() error {
-	cfg, err := loadConfig(s.call.config, s.call.data)
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, r := range s.reloads {
-		errs = append(errs, r(cfg))
-	}
-	return errors.Join(errs...)
 }
 
 // stop ends the parts, last first; all of them share the time there is.

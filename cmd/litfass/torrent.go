@@ -246,7 +246,7 @@ func (s *server) mayFetch(r *http.Request) bool {
 	if s.member != nil && s.member(r) != "" {
 		return true
 	}
-	if s.core.cfg.HTTP.Anonymous == "none" {
+	if s.core.conf().HTTP.Anonymous == "none" {
 		return false
 	}
 	ap, err := netip.ParseAddrPort(r.RemoteAddr)
@@ -254,12 +254,12 @@ func (s *server) mayFetch(r *http.Request) bool {
 		return false
 	}
 	a := ap.Addr().Unmap()
-	for _, p := range prefixes(s.core.cfg.HTTP.Proxies) {
+	for _, p := range prefixes(s.core.conf().HTTP.Proxies) {
 		if p.Contains(a) && r.Header.Get("X-Forwarded-For") != "" {
 			return false
 		}
 	}
-	for _, p := range prefixes(s.core.cfg.HTTP.Trusted) {
+	for _, p := range prefixes(s.core.conf().HTTP.Trusted) {
 		if p.Contains(a) {
 			return true
 		}

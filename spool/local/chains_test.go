@@ -142,10 +142,9 @@ func TestQuotaOfClasses(t *testing.T) {
 		}
 		c.t = c.t.Add(30 * time.Minute)
 	}
-	s.exclusive(context.Background(), func() error {
-		s.cfg.Quota = s.used() + 300<<10
-		return nil
-	})
+	if err := s.SetLimits(context.Background(), Config{Quota: s.Stats().Disk + 300<<10, KeepMin: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
 	gone := func() (out []bool) { // has the first article of each gone?
 		for i := range order {
 			out = append(out, state(t, s, i*100) == spool.Recalled)

@@ -300,6 +300,18 @@ func (s *Spool) release() {
 	}
 }
 
+// SetLimits replaces Quota, Keep, KeepMin and Remember of the configuration; zeros
+// mean what they mean there. Segments stay as large as they are.
+func (s *Spool) SetLimits(ctx context.Context, c Config) error {
+	c = c.orDefault()
+	return s.exclusive(ctx, func() error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.cfg.Quota, s.cfg.Keep, s.cfg.KeepMin, s.cfg.Remember = c.Quota, c.Keep, c.KeepMin, c.Remember
+		return nil
+	})
+}
+
 // SpoolID implements spool.Store.
 func (s *Spool) SpoolID() string { return s.id }
 
