@@ -1,7 +1,6 @@
 package pki
 
 import (
-	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -35,7 +34,7 @@ func linkOf(input string, sig [64]byte) (link, error) {
 		return link{}, err
 	}
 	k := link{f, sha256.Sum256([]byte(input))}
-	if f.covered != covered || f.Purpose == UseApprove || f.N == nil || !ed25519.Verify(f.Key[:], message(k.digest), f.B[:]) {
+	if f.covered != covered || f.Purpose == UseApprove || f.N == nil || !verifies(f.Key, message(k.digest), f.B) {
 		return link{}, errors.New("the signature does not hold, or it is of no chain")
 	}
 	return k, nil

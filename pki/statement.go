@@ -2,7 +2,6 @@ package pki
 
 import (
 	"crypto"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -447,7 +446,7 @@ func (s *Statement) CheckSignatures() error {
 	}
 	part := []byte(s.Signed())
 	for _, sig := range s.Sigs {
-		if !ed25519.Verify(sig.Key[:], part, sig.Sig[:]) {
+		if !verifies(sig.Key, part, sig.Sig) {
 			return fmt.Errorf("%s: the signature by %s does not hold", s.Type, sig.Key)
 		}
 	}

@@ -88,7 +88,7 @@ func (r *Report) checkAuthor(h *header, bh Digest) error {
 	if bh != f.BH {
 		return errors.New("the body was changed after it was signed")
 	}
-	if !ed25519.Verify(f.Key[:], message(r.Proof.Digest), f.B[:]) {
+	if !verifies(f.Key, message(r.Proof.Digest), f.B) {
 		return errors.New("the signature does not hold: a signed field was changed, or it was made with another key")
 	}
 	r.Proof.State = article.ProofHolds
@@ -105,7 +105,7 @@ func (r *Report) checkApprovals(h *header, bh Digest, fields []*Field) {
 			continue
 		}
 		d := Digest(sha256.Sum256(h.input(f, f.covered)))
-		if ed25519.Verify(f.Key[:], message(d), f.B[:]) {
+		if verifies(f.Key, message(d), f.B) {
 			r.Proof.Approve = append(r.Proof.Approve, article.Approval{Identity: f.Identity.String(), Key: f.Key, Time: f.Time})
 		}
 	}

@@ -39,6 +39,7 @@ var owner = map[string][]string{
 	"github.com/microcosm-cc/bluemonday": {"article/content"},
 	"github.com/mmcdole/gofeed":          {"feeds/syndicate"},
 	"github.com/BurntSushi/toml":         {"cmd/litfass"},
+	"github.com/oasisprotocol/":          {"pki"},
 }
 
 // doors never import these: cmd/litfass hands them in, or nil.
