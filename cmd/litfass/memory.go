@@ -13,7 +13,8 @@ import (
 // once the node has come to rest.
 // Above heapLimit the collector works harder instead: full-text indexing of 16,000
 // articles then peaks at 130 MiB of resident memory, mapped files included, and
-// not at 250, for a sixth more CPU time.
+// not at 250, for a sixth more CPU time. Where there is little memory the limit is
+// lower: memoryRoom.
 const (
 	gcPercent  = 200
 	heapLimit  = 64 << 20
@@ -29,7 +30,12 @@ func (s *server) startMemory(context.Context) (*part, error) {
 		debug.SetGCPercent(gcPercent)
 	}
 	if s.call.getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(heapLimit)
+		room := memoryRoom("/")
+		limit := heapLimitOf(room)
+		debug.SetMemoryLimit(limit)
+		if limit < heapLimit {
+			s.log.Info("little memory: the heap is kept small", "room", human(room), "heap", human(limit))
+		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
