@@ -42,18 +42,25 @@ func NewHasher(length int64) *Hasher {
 
 // Write takes the file's next octets. It never fails.
 func (h *Hasher) Write(b []byte) (int, error) {
-	n := len(b)
-	h.n += int64(n)
+	for at := 0; at < len(b); at += 64 << 10 { // both hashes of a part while it is in the cache
+		part := b[at:min(at+64<<10, len(b))]
+		h.whole.Write(part)
+		h.pieceHashes(part)
+	}
+	return len(b), nil
+}
+
+// pieceHashes is the half of Write that fills the list of SHA-1.
+func (h *Hasher) pieceHashes(b []byte) {
+	h.n += int64(len(b))
 	for len(b) > 0 {
 		part := b[:min(int64(len(b)), h.left)]
 		h.one.Write(part)
-		h.whole.Write(part)
 		b = b[len(part):]
 		if h.left -= int64(len(part)); h.left == 0 {
 			h.endPiece()
 		}
 	}
-	return n, nil
 }
 
 func (h *Hasher) endPiece() {

@@ -328,7 +328,7 @@ func (s *Store) copyIn(ctx context.Context, tmp *os.File, r io.Reader, length in
 	src := &meter{ctx: ctx, r: r, told: progress}
 	if length >= 0 {
 		h := NewHasher(length)
-		if _, err := io.CopyBuffer(io.MultiWriter(tmp, h), src, make([]byte, 256<<10)); err != nil {
+		if err := copyHashed(tmp, h, src); err != nil {
 			return nil, Sum{}, fmt.Errorf("add %s: %w", name, err)
 		}
 		return h.Finish(name)
