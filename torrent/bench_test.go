@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -122,7 +123,7 @@ func TestMemoryChild(t *testing.T) {
 	if e.ActiveCount() != active {
 		t.Fatal(e.ActiveCount())
 	}
-	runtime.GC()
+	debug.FreeOSMemory() // as the node does when it rests
 	fmt.Printf("RSS %d\n", resident())
 	runtime.KeepAlive(s)
 }

@@ -142,7 +142,7 @@ func (e *Engine) clientConfig() *bt.ClientConfig {
 	c.DisableTrackers = true // announce.go asks them
 	c.Seed = true
 	c.AlwaysWantConns = true
-	c.EstablishedConnsPerTorrent = 50
+	c.EstablishedConnsPerTorrent = 4 // enter raises it: the engine makes room at once for twice as many
 	c.HalfOpenConnsPerTorrent, c.TotalHalfOpenConns = 20, 20
 	c.DialRateLimiter = rate.NewLimiter(50, 50)
 	c.HeaderObfuscationPolicy = bt.HeaderObfuscationPolicy{Preferred: e.cfg.demandEncryption, RequirePreferred: e.cfg.demandEncryption}
@@ -252,9 +252,14 @@ func (e *Engine) touch(h Infohash) bool {
 	return ok
 }
 
+const connsPerTorrent = 50 // spec §5
+
 // enter adds a torrent to the engine and makes room for it.
 func (e *Engine) enter(h Infohash, opts bt.AddTorrentOpts, j *job) *bt.Torrent {
-	t, _ := e.cl.AddTorrentOpt(opts)
+	t, fresh := e.cl.AddTorrentOpt(opts)
+	if fresh {
+		t.SetMaxEstablishedConns(connsPerTorrent)
+	}
 	e.mu.Lock()
 	a, ok := e.active[h]
 	if !ok {

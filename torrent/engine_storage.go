@@ -29,6 +29,7 @@ func (p *pieceStore) OpenTorrent(_ context.Context, _ *metainfo.Info, ih metainf
 	if err != nil {
 		return storage.TorrentImpl{}, fmt.Errorf("open torrent %s: %w", h, err)
 	}
+	in.Raw = nil // the engine holds it, too
 	t := &openTorrent{s: p.s, in: in, bits: make([]byte, (in.NumPieces+7)/8)}
 	if err := t.load(); err != nil {
 		return storage.TorrentImpl{}, fmt.Errorf("open torrent %s: %w", h, err)
