@@ -1,6 +1,7 @@
 package nntpd
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -147,19 +148,27 @@ func (x *session) newInGroup(g spool.GroupInfo, before []spool.GroupInfo, t time
 		return err
 	}
 next:
-	for e, err := range x.srv.cfg.Spool.Range(x.srv.ctx, g.Name, lo, g.High) {
+	for l, err := range x.srv.cfg.Spool.List(x.srv.ctx, g.Name, lo, g.High) {
 		if err != nil {
 			return err
 		}
-		if e.Arrived.Before(t) {
+		if l.Arrived.Before(t) {
 			continue
 		}
-		for _, b := range before {
-			if numberIn(e, b.Name) > 0 {
-				continue next
+		if l.Crossposted && len(before) > 0 {
+			e, err := x.srv.cfg.Spool.ByNumber(x.srv.ctx, spool.Place{Group: g.Name, Number: l.Number})
+			if errors.Is(err, spool.ErrNotFound) {
+				continue // gone meanwhile
+			} else if err != nil {
+				return err
+			}
+			for _, b := range before {
+				if numberIn(e, b.Name) > 0 {
+					continue next
+				}
 			}
 		}
-		x.c.Str(string(e.ID))
+		x.c.Str(string(l.ID))
 		x.c.CRLF()
 	}
 	return nil
@@ -188,8 +197,8 @@ func (x *session) firstSince(g spool.GroupInfo, t time.Time) (uint64, error) {
 // arrivalFrom returns when the first article from number lo on arrived, or zero.
 func (x *session) arrivalFrom(g article.Group, lo, hi uint64) (time.Time, error) {
 	for step := uint64(1); lo <= hi; lo, step = lo+step, step*8 {
-		for e, err := range x.srv.cfg.Spool.Range(x.srv.ctx, g, lo, min(hi, lo+step-1)) {
-			return e.Arrived, err
+		for l, err := range x.srv.cfg.Spool.List(x.srv.ctx, g, lo, min(hi, lo+step-1)) {
+			return l.Arrived, err
 		}
 	}
 	return time.Time{}, nil

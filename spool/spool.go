@@ -61,6 +61,14 @@ type Entry struct {
 	article.Overview
 }
 
+// Listed is what List says of an article.
+type Listed struct {
+	Number      uint64
+	Arrived     time.Time // seconds
+	ID          article.ID
+	Crossposted bool // it may stand in other groups too
+}
+
 // State is what history says of a Message-ID.
 type State uint8
 
@@ -143,6 +151,8 @@ type Reader interface {
 	Range(ctx context.Context, g article.Group, lo, hi uint64) iter.Seq2[Entry, error]
 	// Numbers is Range for who wants the numbers alone (LISTGROUP).
 	Numbers(ctx context.Context, g article.Group, lo, hi uint64) iter.Seq2[uint64, error]
+	// List is Range for who wants ids and arrivals alone (NEWNEWS).
+	List(ctx context.Context, g article.Group, lo, hi uint64) iter.Seq2[Listed, error]
 	// Since yields what came after that Seq, in order, whole entries, read from the log.
 	Since(ctx context.Context, after Seq) iter.Seq2[Entry, error]
 	// SeqAt returns the newest Seq that arrived before t: where NEWNEWS begins.

@@ -150,7 +150,7 @@ func parseMeta(b []byte) (metaRec, int, error) {
 	default:
 		d.fail()
 	}
-	if d.bad || d.at != len(d.b) {
+	if d.bad || d.at != len(d.s) {
 		return metaRec{}, 0, fmt.Errorf("%w: meta log", errBad)
 	}
 	return m, int(n), nil

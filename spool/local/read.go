@@ -22,6 +22,7 @@ import (
 const (
 	rangeBatch  = 128
 	numberBatch = 4096
+	listBatch   = 1024
 	sinceBatch  = 128
 	sinceBytes  = 512 << 10
 	headGuess   = 1024 // octets read in the hope that they hold a record's head
@@ -172,7 +173,11 @@ func (ts tails) anyGone() bool {
 
 // placesOf names the places of a row that can be read now. s.mu is held.
 func (s *Spool) placesOf(r *row, ts tails) []spool.Place {
-	out := make([]spool.Place, 0, len(r.places))
+	return s.appendPlaces(make([]spool.Place, 0, len(r.places)), r, ts)
+}
+
+// appendPlaces is placesOf that appends to out.
+func (s *Spool) appendPlaces(out []spool.Place, r *row, ts tails) []spool.Place {
 	for _, p := range r.places {
 		if g := s.byGid[p.gid]; g != nil && !ts.gone(p) && !s.isGone(p) {
 			out = append(out, spool.Place{Group: g.info.Name, Number: p.number})
@@ -350,6 +355,14 @@ func (s *Spool) walk(gid uint32, lo, hi uint64, fn func(n uint64, raw []byte) bo
 			c = b.Cursor()
 			k, v = c.Seek(key64(lo))
 		}
+		if len(older) == 0 && len(rows) == 0 { // the common case
+			for ; len(k) == 8; k, v = c.Next() {
+				if n := binary.BigEndian.Uint64(k); n > hi || !fn(n, v) {
+					return nil
+				}
+			}
+			return nil
+		}
 		for {
 			n, raw := hi, []byte(nil)
 			if len(k) == 8 {
@@ -447,20 +460,117 @@ func (s *Spool) Range(ctx context.Context, name article.Group, lo, hi uint64) it
 		for first := true; lo <= hi || first; first = false {
 			g, err := s.groupFor(ctx, name)
 			ts := s.tails()
-			var rows []row
+			var b rowBatch
 			if err == nil && lo <= hi {
-				rows, err = s.rows(g.gid, lo, hi)
+				b, err = s.batch(g.gid, lo, hi)
 			}
 			if err != nil {
 				yield(spool.Entry{}, err)
 				return
 			}
-			if len(rows) == 0 {
+			if len(b.rows) == 0 {
 				return
 			}
-			lo = rows[len(rows)-1].places[0].number + 1
-			for _, e := range s.entries(rows, ts) {
-				if !yield(e, nil) {
+			lo = b.rows[len(b.rows)-1].number + 1
+			if !s.entries(&b, ts, yield) {
+				return
+			}
+		}
+	}
+}
+
+// rowBatch are rows that were copied out of the index and not decoded yet: two
+// allocations for all of them.
+type rowBatch struct {
+	text string
+	rows []rawRow
+}
+
+type rawRow struct {
+	number uint64
+	seq    spool.Seq
+	end    int // in text
+}
+
+// batch reads one batch of rows, removed ones included.
+func (s *Spool) batch(gid uint32, lo, hi uint64) (b rowBatch, err error) {
+	var text strings.Builder
+	var bad error
+	err = s.walk(gid, lo, hi, func(n uint64, raw []byte) bool {
+		if b.rows == nil {
+			few := min(rangeBatch, hi-n+1)
+			b.rows = make([]rawRow, 0, few)
+			text.Grow(int(few) * (len(raw) + len(raw)/4))
+		}
+		if len(raw) < 8 {
+			bad = fmt.Errorf("%w: index row", errBad)
+			return false
+		}
+		text.Write(raw)
+		b.rows = append(b.rows, rawRow{n, rowSeq(raw), text.Len()})
+		return len(b.rows) < rangeBatch
+	})
+	if err == nil {
+		err = bad
+	}
+	b.text = text.String()
+	return b, err
+}
+
+// entries decodes rows into entries, less what is removed.
+func (s *Spool) entries(b *rowBatch, ts tails, yield func(spool.Entry, error) bool) bool {
+	places := make([]spool.Place, 0, len(b.rows)+len(b.rows)/8+1)
+	var r row
+	from := 0
+	for _, raw := range b.rows {
+		if err := r.decode(b.text[from:raw.end], raw.seq); err != nil {
+			yield(spool.Entry{}, err)
+			return false
+		}
+		from = raw.end
+		if cap(places)-len(places) < len(r.places) {
+			places = make([]spool.Place, 0, len(r.places)+cap(places))
+		}
+		at := len(places)
+		s.mu.RLock()
+		here := !ts.gone(r.places[0]) && !s.isGone(r.places[0]) && s.byGid[r.places[0].gid] != nil
+		if here {
+			places = s.appendPlaces(places, &r, ts)
+		}
+		s.mu.RUnlock()
+		if here && !yield(spool.Entry{Seq: r.seq, Arrived: r.arrived, Places: places[at:len(places):len(places)], Overview: r.over}, nil) {
+			return false
+		}
+	}
+	return true
+}
+
+// List implements spool.Reader: Range that skips most of each row.
+func (s *Spool) List(ctx context.Context, name article.Group, lo, hi uint64) iter.Seq2[spool.Listed, error] {
+	return func(yield func(spool.Listed, error) bool) {
+		for lo <= hi {
+			g, err := s.groupFor(ctx, name)
+			ts := s.tails()
+			var some []spool.Listed
+			if err == nil {
+				some, err = s.list(g.gid, lo, hi)
+			}
+			if err != nil {
+				yield(spool.Listed{}, err)
+				return
+			}
+			if len(some) == 0 {
+				return
+			}
+			lo = some[len(some)-1].Number + 1
+			s.mu.RLock()
+			removed := ts.anyGone() || len(s.live.gone) > 0 || g.gone
+			s.mu.RUnlock()
+			for _, l := range some {
+				if removed && s.wasRemoved(ts, rowPlace{g.gid, l.Number}) {
+					continue
+				}
+				if !yield(l, nil) {
 					return
 				}
 			}
@@ -468,41 +578,59 @@ func (s *Spool) Range(ctx context.Context, name article.Group, lo, hi uint64) it
 	}
 }
 
-// rows reads one batch of rows, removed ones included.
-func (s *Spool) rows(gid uint32, lo, hi uint64) ([]row, error) {
-	var rows []row
+// list reads one batch for List, removed ones included.
+func (s *Spool) list(gid uint32, lo, hi uint64) (some []spool.Listed, err error) {
+	var text strings.Builder
 	var bad error
-	err := s.walk(gid, lo, hi, func(n uint64, raw []byte) bool {
-		r, err := decodeRow(raw)
+	ends := make([]int, 0, listBatch)
+	err = s.walk(gid, lo, hi, func(n uint64, raw []byte) bool {
+		at, cross, id, err := skim(raw)
 		if err != nil {
 			bad = err
 			return false
 		}
-		if rows == nil {
-			rows = make([]row, 0, min(rangeBatch, hi-n+1))
+		if some == nil {
+			few := min(listBatch, hi-n+1)
+			some = make([]spool.Listed, 0, few)
+			text.Grow(int(few) * (len(id) + 8))
 		}
-		rows = append(rows, r)
-		return len(rows) < rangeBatch
+		text.Write(id)
+		ends = append(ends, text.Len())
+		some = append(some, spool.Listed{Number: n, Arrived: fromUnix(at), Crossposted: cross})
+		return len(some) < listBatch
 	})
 	if err == nil {
 		err = bad
 	}
-	return rows, err
+	all, from := text.String(), 0
+	for i := range some {
+		some[i].ID = article.ID(all[from:ends[i]])
+		from = ends[i]
+	}
+	return some, err
 }
 
-// entries turns rows into entries, less what is removed.
-func (s *Spool) entries(rows []row, ts tails) []spool.Entry {
-	out := make([]spool.Entry, 0, len(rows))
+// wasRemoved says whether a place that a tail of before, or of now, knows is gone.
+func (s *Spool) wasRemoved(ts tails, p rowPlace) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	for i := range rows {
-		r := &rows[i]
-		if ts.gone(r.places[0]) || s.isGone(r.places[0]) || s.byGid[r.places[0].gid] == nil {
-			continue
-		}
-		out = append(out, spool.Entry{Seq: r.seq, Arrived: r.arrived, Places: s.placesOf(r, ts), Overview: r.over})
+	return ts.gone(p) || s.isGone(p) || s.byGid[p.gid] == nil
+}
+
+// rows reads one batch of rows, removed ones included.
+func (s *Spool) rows(gid uint32, lo, hi uint64) ([]row, error) {
+	b, err := s.batch(gid, lo, hi)
+	if err != nil {
+		return nil, err
 	}
-	return out
+	rows, from := make([]row, len(b.rows)), 0
+	for i, raw := range b.rows {
+		if err := rows[i].decode(b.text[from:raw.end], raw.seq); err != nil {
+			return nil, err
+		}
+		from = raw.end
+	}
+	return rows, nil
 }
 
 // Since implements spool.Reader. What is damaged is passed over, with a warning.

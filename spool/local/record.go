@@ -190,25 +190,38 @@ func appendGroups(b []byte, gs []article.Group) []byte {
 	return b
 }
 
-// decoder reads what the append functions wrote. Its strings share one copy of
-// the input. After an error it returns zeros.
+// decoder reads what the append functions wrote. Its strings are parts of the
+// input. After an error it returns zeros.
 type decoder struct {
-	b   []byte
 	s   string
 	at  int
 	bad bool
 }
 
-func newDecoder(b []byte) *decoder { return &decoder{b: b, s: string(b)} }
+func newDecoder(b []byte) *decoder { return &decoder{s: string(b)} }
 
+// uint reads a uvarint in its shortest form: one form only, so that encoding gives
+// it back.
 func (d *decoder) uint() uint64 {
-	n, k := binary.Uvarint(d.b[d.at:])
-	if k <= 0 || k > 1 && d.b[d.at+k-1] == 0 { // one form only, so that encoding gives it back
-		d.fail()
-		return 0
+	if d.at < len(d.s) && d.s[d.at] < 0x80 { // nearly all
+		d.at++
+		return uint64(d.s[d.at-1])
 	}
-	d.at += k
-	return n
+	n := uint64(0)
+	for k := 0; k < binary.MaxVarintLen64 && d.at+k < len(d.s); k++ {
+		c := d.s[d.at+k]
+		n |= uint64(c&0x7f) << (7 * k)
+		if c >= 0x80 {
+			continue
+		}
+		if c == 0 || k == binary.MaxVarintLen64-1 && c > 1 {
+			break
+		}
+		d.at += k + 1
+		return n
+	}
+	d.fail()
+	return 0
 }
 
 func (d *decoder) int() int64 {
@@ -216,20 +229,20 @@ func (d *decoder) int() int64 {
 	return int64(n>>1) ^ -int64(n&1)
 }
 
-func (d *decoder) fail() { d.bad, d.at = true, len(d.b) }
+func (d *decoder) fail() { d.bad, d.at = true, len(d.s) }
 
 func (d *decoder) byte() byte {
-	if d.at >= len(d.b) {
+	if d.at >= len(d.s) {
 		d.fail()
 		return 0
 	}
 	d.at++
-	return d.b[d.at-1]
+	return d.s[d.at-1]
 }
 
 func (d *decoder) string() string {
 	n := d.uint()
-	if n > uint64(len(d.b)-d.at) {
+	if n > uint64(len(d.s)-d.at) {
 		d.fail()
 		return ""
 	}
@@ -240,7 +253,7 @@ func (d *decoder) string() string {
 // count reads the length of a list whose items take at least size octets.
 func (d *decoder) count(size int) int {
 	n := d.uint()
-	if n > uint64((len(d.b)-d.at)/size) {
+	if n > uint64((len(d.s)-d.at)/size) {
 		d.fail()
 		return 0
 	}
@@ -248,11 +261,11 @@ func (d *decoder) count(size int) int {
 }
 
 func (d *decoder) bytes32() (out [32]byte) {
-	if len(d.b)-d.at < 32 {
+	if len(d.s)-d.at < 32 {
 		d.fail()
 		return out
 	}
-	copy(out[:], d.b[d.at:])
+	copy(out[:], d.s[d.at:])
 	d.at += 32
 	return out
 }
@@ -347,21 +360,64 @@ func decodeRow(b []byte) (row, error) {
 	if len(b) < 8 {
 		return row{}, fmt.Errorf("%w: index row", errBad)
 	}
-	d := newDecoder(b)
-	d.at = 8
-	r := row{seq: rowSeq(b), arrived: fromUnix(d.int())}
-	r.places = make([]rowPlace, d.count(2))
-	for i := range r.places {
-		r.places[i] = rowPlace{uint32(d.uint()), d.uint()}
+	var r row
+	err := r.decode(string(b), rowSeq(b))
+	return r, err
+}
+
+// decode reads a row of that Seq from a string of at least 8 octets, which it keeps.
+// It reuses r.places.
+func (r *row) decode(text string, seq spool.Seq) error {
+	d := decoder{s: text, at: 8}
+	r.seq, r.arrived = seq, fromUnix(d.int())
+	r.places = r.places[:0]
+	for range d.count(2) {
+		r.places = append(r.places, rowPlace{uint32(d.uint()), d.uint()})
 	}
 	r.over = d.overview()
 	if d.bad || len(r.places) == 0 {
-		return row{}, fmt.Errorf("%w: index row", errBad)
+		return fmt.Errorf("%w: index row", errBad)
 	}
-	return r, nil
+	return nil
 }
 
 func rowSeq(b []byte) spool.Seq { return spool.Seq(binary.BigEndian.Uint64(b)) }
+
+// skim reads of a row what NEWNEWS needs: arrival, whether it stands in several
+// groups, and its id, a part of raw.
+func skim(raw []byte) (arrived int64, crossposted bool, id []byte, err error) {
+	at := 8
+	next := func() uint64 {
+		if at >= len(raw) {
+			at = len(raw) + 1
+			return 0
+		}
+		n, k := binary.Uvarint(raw[at:])
+		if k <= 0 {
+			at = len(raw) + 1
+			return 0
+		}
+		at += k
+		return n
+	}
+	n := next()
+	arrived = int64(n>>1) ^ -int64(n&1)
+	places := next()
+	for i := uint64(0); i < 2*places && at <= len(raw); i++ {
+		next()
+	}
+	for i := range 4 { // Subject, From, Date, Message-ID
+		n := next()
+		if at > len(raw) || n > uint64(len(raw)-at) {
+			return 0, false, nil, fmt.Errorf("%w: index row", errBad)
+		}
+		if i == 3 {
+			id = raw[at : at+int(n)]
+		}
+		at += int(n)
+	}
+	return arrived, places > 1, id, nil
+}
 
 // without returns the row less one place.
 func (r row) without(gone rowPlace) row {

@@ -70,7 +70,10 @@ func FuzzRecord(f *testing.F) {
 				t.Fatalf("head\n% x\n% x", again, b)
 			}
 		}
-		decodeRow(b)
+		at, cross, id, bad := skim(b)
+		if r, err := decodeRow(b); err == nil && (bad != nil || !r.arrived.Equal(fromUnix(at)) || cross != (len(r.places) > 1) || string(id) != string(r.over.ID)) {
+			t.Fatalf("skim: %d %v %q %v of % x", at, cross, id, bad, b)
+		}
 		decodeSegHeader(b)
 	})
 }

@@ -556,6 +556,9 @@ func testClosed(t *testing.T, s spool.Store) {
 	for _, err := range s.Numbers(ctx, "g", 1, 1) {
 		errs = append(errs, err)
 	}
+	for _, err := range s.List(ctx, "g", 1, 1) {
+		errs = append(errs, err)
+	}
 	for _, err := range s.Since(ctx, 0) {
 		errs = append(errs, err)
 	}
@@ -567,7 +570,7 @@ func testClosed(t *testing.T, s spool.Store) {
 			t.Errorf("method %d after Close: %v", i, err)
 		}
 	}
-	if len(errs) != 16 {
+	if len(errs) != 17 {
 		t.Errorf("an iterator yielded nothing, or twice: %d", len(errs))
 	}
 }

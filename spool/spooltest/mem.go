@@ -322,6 +322,21 @@ func (m *Mem) Numbers(ctx context.Context, name article.Group, lo, hi uint64) it
 	}
 }
 
+// List implements spool.Reader.
+func (m *Mem) List(ctx context.Context, name article.Group, lo, hi uint64) iter.Seq2[spool.Listed, error] {
+	return func(yield func(spool.Listed, error) bool) {
+		for e, err := range m.Range(ctx, name, lo, hi) {
+			l := spool.Listed{Arrived: e.Arrived, ID: e.ID, Crossposted: len(e.Places) > 1}
+			if err == nil {
+				l.Number = e.Places[0].Number
+			}
+			if !yield(l, err) {
+				return
+			}
+		}
+	}
+}
+
 // Since implements spool.Reader.
 func (m *Mem) Since(ctx context.Context, after spool.Seq) iter.Seq2[spool.Entry, error] {
 	return func(yield func(spool.Entry, error) bool) {

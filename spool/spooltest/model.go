@@ -232,6 +232,14 @@ func sameRange(a, b spool.Store, g article.Group, lo, hi uint64) error {
 	if !slices.EqualFunc(n, m, func(p, q pair[uint64]) bool { return p.v == q.v && (p.err == nil) == (q.err == nil) }) {
 		return fmt.Errorf("numbers %s %d-%d: %v, want %v", g, lo, hi, m, n)
 	}
+	k, l := collect(a.List(ctx, g, lo, hi)), collect(b.List(ctx, g, lo, hi))
+	if !slices.EqualFunc(k, l, func(p, q pair[spool.Listed]) bool {
+		more := q.v.Crossposted && !p.v.Crossposted // it may say so of what was removed elsewhere
+		p.v.Crossposted = p.v.Crossposted || more
+		return p.v == q.v && (p.err == nil) == (q.err == nil)
+	}) {
+		return fmt.Errorf("list %s %d-%d:\n%+v, want\n%+v", g, lo, hi, l, k)
+	}
 	return nil
 }
 
