@@ -168,8 +168,7 @@ next:
 				}
 			}
 		}
-		x.c.Str(string(l.ID))
-		x.c.CRLF()
+		x.c.Strs(string(l.ID), "\r\n")
 	}
 	return nil
 }
@@ -218,8 +217,7 @@ func (x *session) newFromLog(a *agent.Access, w wildmat.Wildmat, t time.Time, fr
 		}
 		for _, p := range e.Places {
 			if w.Match(string(p.Group)) && x.readable(a, p.Group) {
-				x.c.Str(string(e.ID))
-				x.c.CRLF()
+				x.c.Strs(string(e.ID), "\r\n")
 				break
 			}
 		}

@@ -115,11 +115,7 @@ func (x *session) over(which string, old bool) error {
 func (x *session) overLine(e spool.Entry, n uint64) {
 	c := x.c
 	c.Int(n)
-	for _, s := range [...]string{e.Subject, e.From, e.Date, string(e.ID), e.References} {
-		c.Str("\t")
-		c.Str(s)
-	}
-	c.Str("\t")
+	c.Strs("\t", e.Subject, "\t", e.From, "\t", e.Date, "\t", string(e.ID), "\t", e.References, "\t")
 	c.Int(uint64(x.bytes(e)))
 	c.Str("\t")
 	c.Int(uint64(e.Lines))

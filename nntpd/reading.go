@@ -363,9 +363,7 @@ func (x *session) send(code int) error {
 func (x *session) xref(in []spool.Place) {
 	x.c.Str(x.srv.cfg.Host)
 	for _, p := range in {
-		x.c.Str(" ")
-		x.c.Str(string(p.Group))
-		x.c.Str(":")
+		x.c.Strs(" ", string(p.Group), ":")
 		x.c.Int(p.Number)
 	}
 }

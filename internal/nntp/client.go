@@ -471,23 +471,27 @@ func (c *Client) Over(lo, hi uint64, fn func(number uint64, o article.Overview) 
 	})
 }
 
-// parseOver reads one overview line.
+// parseOver reads one overview line. Its strings are parts of one copy of the line.
 func parseOver(line []byte) (uint64, article.Overview, bool) {
-	f := bytes.Split(line, []byte("\t"))
-	if len(f) < 8 {
-		return 0, article.Overview{}, false
+	var f [8]string
+	rest, more := string(line), true
+	for i := range f {
+		if !more {
+			return 0, article.Overview{}, false
+		}
+		f[i], rest, more = strings.Cut(rest, "\t")
 	}
-	n, err := strconv.ParseUint(string(f[0]), 10, 64)
+	n, err := strconv.ParseUint(f[0], 10, 64)
 	if err != nil {
 		return 0, article.Overview{}, false
 	}
-	id, err := article.ParseID(string(f[4]))
+	id, err := article.ParseID(f[4])
 	if err != nil {
 		return 0, article.Overview{}, false
 	}
-	o := article.Overview{Subject: string(f[1]), From: string(f[2]), Date: string(f[3]), ID: id, References: string(f[5])}
-	o.Bytes, _ = strconv.Atoi(string(f[6])) // empty is allowed
-	o.Lines, _ = strconv.Atoi(string(f[7]))
+	o := article.Overview{Subject: f[1], From: f[2], Date: f[3], ID: id, References: f[5]}
+	o.Bytes, _ = strconv.Atoi(f[6]) // empty is allowed
+	o.Lines, _ = strconv.Atoi(f[7])
 	return n, o, true
 }
 

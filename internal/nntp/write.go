@@ -33,6 +33,25 @@ func (c *Conn) Str(s string) {
 	c.out = append(c.out, s...)
 }
 
+// Strs adds several strings to the output.
+func (c *Conn) Strs(ss ...string) {
+	n := 0
+	for _, s := range ss {
+		n += len(s)
+	}
+	if c.room(n); n > cap(c.out)-len(c.out) {
+		for _, s := range ss {
+			c.Str(s)
+		}
+		return
+	}
+	out := c.out
+	for _, s := range ss {
+		out = append(out, s...)
+	}
+	c.out = out
+}
+
 // Write adds a copy of p to the output. It never fails: Flush does.
 func (c *Conn) Write(p []byte) (int, error) {
 	l := len(p)
