@@ -186,13 +186,22 @@ func (x *Index) Follow(ctx context.Context, e spool.Entry) error {
 	return err
 }
 
-// restTimes is how many times as long as a batch took the index rests while
-// articles are coming in: analysing one costs four times what its intake does,
-// and intake must not wait for that.
+// While articles are coming in the index rests after each batch: analysing one costs
+// ten times what its intake does, and intake must not wait for that. It rests
+// restTimes as long as the batch took for each time that as many articles came in
+// meanwhile as were indexed, so a trickle does not hold it up, and at most maxTimes.
 const (
 	restTimes = 3
+	maxTimes  = 12
 	maxRest   = 2 * time.Second
 )
+
+// restAfter is how long to rest after a batch of n articles that took d, while grown
+// articles came in.
+func restAfter(d time.Duration, n, grown int) time.Duration {
+	times := min(float64(restTimes)*float64(grown)/float64(max(n, 1)), maxTimes)
+	return min(time.Duration(times*float64(d)), maxRest)
+}
 
 // follow is Follow without the rest that it asks for.
 func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, err error) {
@@ -227,13 +236,11 @@ func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, 
 	if x.batch.Size() == 0 {
 		x.done = x.last
 	}
-	if x.batch.Size() >= batchSize || x.text >= batchText {
+	if n := x.batch.Size(); n >= batchSize || x.text >= batchText {
 		if err := x.flush(); err != nil {
 			return 0, err
 		}
-		if x.spool.Last() > x.log { // intake goes on
-			return min(restTimes*time.Since(x.began), maxRest), nil
-		}
+		return restAfter(time.Since(x.began), n, int(x.spool.Last()-x.log)), nil
 	} else if begins && x.batch.Size() > 0 {
 		x.later.Reset(linger)
 	}

@@ -174,6 +174,24 @@ func TestLone(t *testing.T) {
 	}
 }
 
+func TestRest(t *testing.T) {
+	for _, c := range []struct {
+		took     time.Duration
+		n, grown int
+		want     time.Duration
+	}{
+		{100 * time.Millisecond, 256, 0, 0},                      // catching up, nothing comes
+		{100 * time.Millisecond, 256, 64, 75 * time.Millisecond}, // a trickle
+		{100 * time.Millisecond, 256, 256, 300 * time.Millisecond},
+		{100 * time.Millisecond, 256, 9000, 1200 * time.Millisecond}, // a burst
+		{time.Second, 256, 9000, maxRest},
+	} {
+		if got := restAfter(c.took, c.n, c.grown); got != c.want {
+			t.Errorf("%v for %d while %d came: %v, not %v", c.took, c.n, c.grown, got, c.want)
+		}
+	}
+}
+
 // FuzzParse states: a question is refused or has terms with text.
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"a b", `from:x "a b" -c`, `"`, `-`, `from:"x`, "group:"} {
