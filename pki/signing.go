@@ -303,13 +303,18 @@ type Stamp struct {
 // Date filled in, attachments detached. It reads the body from its start.
 // Errors about the article are *article.SyntaxError.
 func Sign(d *article.Draft, s Stamp) (Digest, error) {
+	made, err := sign(d, s)
+	return made.digest, err
+}
+
+func sign(d *article.Draft, s Stamp) (signature, error) {
 	key, err := edKey(s.Signer.Public())
 	if err != nil {
-		return Digest{}, err
+		return signature{}, err
 	}
 	h, author, err := draftHeader(d, s.Purpose)
 	if err != nil {
-		return Digest{}, &article.SyntaxError{Why: err.Error()}
+		return signature{}, &article.SyntaxError{Why: err.Error()}
 	}
 	f := &Field{Purpose: s.Purpose, Identity: s.Identity, Key: key, Time: s.Time.Unix(), Q: s.Q, P: s.P, N: s.N}
 	if author != nil {
@@ -317,20 +322,20 @@ func Sign(d *article.Draft, s Stamp) (Digest, error) {
 		f.O = (*Digest)(&in)
 	}
 	if f.BH, err = hashBody(d.Body); err != nil {
-		return Digest{}, &article.SyntaxError{Why: err.Error()}
+		return signature{}, &article.SyntaxError{Why: err.Error()}
 	}
 	if f.P != nil && f.Q == 0 || f.Time < 0 || f.Q >= 1<<63 {
-		return Digest{}, errors.New("sign: p with q=0, or a number out of range")
+		return signature{}, errors.New("sign: p with q=0, or a number out of range")
 	}
 	f.covered = f.cover()
 	digest := Digest(sha256.Sum256(h.input(f, f.covered)))
 	sig, err := s.Signer.Sign(rand.Reader, message(digest), crypto.Hash(0))
 	if err != nil {
-		return Digest{}, fmt.Errorf("sign: %w", err)
+		return signature{}, fmt.Errorf("sign: %w", err)
 	}
 	f.B = [64]byte(sig)
 	d.Header = append(d.Header, [2]string{"Article-Signature", f.Value()})
-	return digest, nil
+	return signature{digest, f.Key, f.B}, nil
 }
 
 // draftHeader collects the signed fields of a draft, and its author's field if
