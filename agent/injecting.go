@@ -226,7 +226,7 @@ func (in *injection) fill(ctx context.Context) error {
 
 func (in *injection) complete(ctx context.Context) error {
 	for _, name := range [...]string{"Newsgroups", "Followup-To", "Distribution"} {
-		if v := in.d.Get(name); v != "" {
+		if v := in.d.Get(name); strings.ContainsAny(v, " \t") {
 			in.d.Set(name, strings.NewReplacer(" ", "", "\t", "").Replace(v))
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -145,24 +146,30 @@ func (d *Draft) Del(name string) {
 // Build writes the draft down and parses it. It reads the body from its start.
 func (d *Draft) Build(lim Limits) (*Article, error) {
 	lim = lim.orDefault()
-	if _, err := d.Body.Seek(0, io.SeekStart); err != nil {
+	size, err := d.Body.Seek(0, io.SeekEnd)
+	if err == nil {
+		_, err = d.Body.Seek(0, io.SeekStart)
+	}
+	if err != nil {
 		return nil, err
 	}
-	var out []byte
+	if size > int64(lim.Article) {
+		return nil, large("", "article of over %d octets, the limit", lim.Article)
+	}
+	out := make([]byte, 0, 2048)
 	for _, f := range d.Header {
 		if err := checkContent(f[0], f[1]); err != nil {
 			return nil, err
 		}
-		line := f[0] + ": " + strings.TrimLeft(f[1], " \t") + "\r\n"
-		if line[0] == '.' {
-			line = "." + line
+		if strings.HasPrefix(f[0], ".") {
+			out = append(out, '.')
 		}
-		out = append(out, line...)
+		out = append(append(append(append(out, f[0]...), ": "...), strings.TrimLeft(f[1], " \t")...), "\r\n"...)
 	}
 	out = append(out, '\r', '\n')
-	body, err := io.ReadAll(io.LimitReader(d.Body, int64(lim.Article)+1))
-	if err != nil {
-		return nil, err
+	body := make([]byte, size, size+2) // room for a line end
+	if _, err := io.ReadFull(d.Body, body); err != nil {
+		return nil, fmt.Errorf("read the body: %w", err)
 	}
 	if len(out)+len(body) > lim.Article {
 		return nil, large("", "article of over %d octets, the limit", lim.Article)
@@ -170,7 +177,7 @@ func (d *Draft) Build(lim Limits) (*Article, error) {
 	if len(body) > 0 && !bytes.HasSuffix(body, []byte("\r\n")) {
 		body = append(body, '\r', '\n')
 	}
-	return Parse(append(Stuff(out, body), end...), lim)
+	return Parse(append(Stuff(slices.Grow(out, len(body)+64), body), end...), lim)
 }
 
 // checkContent refuses what would become more than one field when written: a
