@@ -90,8 +90,11 @@ func decode(enc encoding.Encoding, b []byte) string {
 
 // clean takes control characters out, except LF and TAB; CRLF and CR become LF.
 // s is valid UTF-8.
-func clean(s string) string {
-	out := make([]byte, 0, len(s))
+func clean(s string) string { return string(cleanBytes([]byte(s))) }
+
+// cleanBytes is clean in place.
+func cleanBytes(s []byte) []byte {
+	out := s[:0]
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c >= ' ' && c != 0x7f && c != 0xc2, c == '\n', c == '\t':
@@ -108,5 +111,5 @@ func clean(s string) string {
 			}
 		}
 	}
-	return string(out)
+	return out
 }

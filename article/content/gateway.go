@@ -1,6 +1,10 @@
 package content
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
 
 // What gateways need of a text that is not an article yet.
 
@@ -10,27 +14,60 @@ func TextOfHTML(page, charset string) string {
 	if charset == "" {
 		charset = "utf-8"
 	}
-	var out strings.Builder
-	blank := 0
-	for line := range strings.Lines(htmlText(ToUTF8(charset, []byte(page[:min(len(page), maxHTML)])))) {
-		line = strings.Join(strings.Fields(line), " ")
-		if line == "" {
-			blank++
-			continue
-		}
-		if out.Len() > 0 {
-			out.WriteString(strings.Repeat("\n", min(blank, 1)+1))
-		}
-		blank = 0
-		out.WriteString(line)
-	}
-	return out.String()
+	w := &textWriter{}
+	readHTML(ToUTF8(charset, []byte(page[:min(len(page), maxHTML)])), nil, w)
+	return compact(w.out.String())
 }
 
-// SafeHTML makes UTF-8 HTML from the net harmless: no script, no style, no picture
-// from elsewhere; what is over MaxText octets is cut off.
-func SafeHTML(page string) string {
-	c := &Content{}
-	page = strings.ToValidUTF8(page[:min(len(page), maxHTML)], "")
-	return strings.TrimSpace(policy().Sanitize(c.tidy(page, func(*Part) string { return "" })))
+// ReadHTML is the text of a UTF-8 HTML document, as TextOfHTML makes it, and the
+// document made harmless: no script, no style, no picture from elsewhere. What is over
+// 256 KiB is cut off.
+func ReadHTML(page string) (text, safe string) {
+	n := min(len(page), maxHTML)
+	for n < len(page) && n > maxHTML-utf8.UTFMax && !utf8.RuneStart(page[n]) {
+		n--
+	}
+	s, t := &safeWriter{c: &Content{}}, &textWriter{}
+	s.out.Grow(n)
+	t.out.Grow(n)
+	readHTML(ToUTF8("utf-8", []byte(page[:n])), s, t)
+	return compact(t.out.String()), s.String()
+}
+
+// compact makes one blank of several, and at most one empty line.
+func compact(s string) string {
+	var out strings.Builder
+	out.Grow(len(s))
+	lines, blank := 0, false // since the last word
+	from := -1               // where the word that is being read begins
+	flush := func(to int) {
+		if from < 0 {
+			return
+		}
+		switch {
+		case out.Len() == 0:
+		case lines > 1:
+			out.WriteString("\n\n")
+		case lines == 1:
+			out.WriteByte('\n')
+		case blank:
+			out.WriteByte(' ')
+		}
+		out.WriteString(s[from:to])
+		lines, blank, from = 0, false, -1
+	}
+	for i, r := range s {
+		switch {
+		case r == '\n':
+			flush(i)
+			lines++
+		case unicode.IsSpace(r):
+			flush(i)
+			blank = true
+		case from < 0:
+			from = i
+		}
+	}
+	flush(len(s))
+	return out.String()
 }

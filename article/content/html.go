@@ -1,6 +1,7 @@
 package content
 
 import (
+	"bytes"
 	"net/url"
 	"strings"
 	"sync"
@@ -39,65 +40,144 @@ func (c *Content) safeHTML(p *Part, cid func(*Part) string) string {
 	if len(s) > maxHTML {
 		s, c.Cut = strings.ToValidUTF8(s[:maxHTML], ""), true
 	}
-	return strings.TrimSpace(policy().Sanitize(c.tidy(s, cid)))
+	w := &safeWriter{c: c, cid: cid}
+	readHTML(s, w, nil)
+	return w.String()
 }
 
-// tidy writes HTML again so that every element that is opened is closed and none
-// else, so that an article cannot close what is around it; pictures come from the
-// article's own parts or not at all; links are absolute; headings become strong
-// paragraphs, since the page has its own.
-func (c *Content) tidy(s string, cid func(*Part) string) string {
-	z := html.NewTokenizer(strings.NewReader(s))
-	var out strings.Builder
-	var open []atom.Atom
-	images, skip := 0, 0
+// readHTML tells safe and text, either of which may be nil, what a page holds, in one
+// pass over it.
+func readHTML(page string, safe *safeWriter, text *textWriter) {
+	z := html.NewTokenizer(strings.NewReader(page))
 	for {
-		switch z.Next() {
+		switch kind := z.Next(); kind {
 		case html.ErrorToken:
-			for i := len(open) - 1; i >= 0; i-- {
-				out.WriteString(closing(open[i]))
-			}
-			return out.String()
+			return
 		case html.TextToken:
-			if skip == 0 {
-				out.WriteString(html.EscapeString(clean(string(z.Text()))))
+			t := cleanBytes(z.Text())
+			if safe != nil {
+				safe.text(t)
 			}
-		case html.StartTagToken, html.SelfClosingTagToken:
-			t := z.Token()
-			switch {
-			case dropped(t.DataAtom):
-				skip++
-			case skip > 0:
-			case t.DataAtom == atom.Br || t.DataAtom == atom.Hr:
-				out.WriteString("<" + t.Data + ">")
-			case t.DataAtom == atom.Img:
-				if images++; images <= maxImage {
-					out.WriteString(c.image(t, cid))
-				}
-			case !kept(t.DataAtom) || len(open) >= maxOpen:
-			default:
-				if o := opening(t); o != "" {
-					out.WriteString(o)
-					open = append(open, t.DataAtom)
-				}
+			if text != nil {
+				text.text(t)
 			}
-		case html.EndTagToken:
-			t := z.Token()
-			if dropped(t.DataAtom) {
-				skip = max(0, skip-1)
+		case html.StartTagToken, html.SelfClosingTagToken, html.EndTagToken:
+			name, attrs := z.TagName()
+			a := atom.Lookup(name)
+			if kind == html.SelfClosingTagToken && (a == atom.Svg || a == atom.Math) {
+				continue // the only ones that "/>" closes
+			}
+			if text != nil {
+				text.tag(a, kind)
+			}
+			if safe == nil {
 				continue
 			}
-			for i := len(open) - 1; i >= 0 && skip == 0; i-- {
-				if open[i] == t.DataAtom {
-					for j := len(open) - 1; j >= i; j-- {
-						out.WriteString(closing(open[j]))
-					}
-					open = open[:i]
-					break
-				}
+			if kind == html.EndTagToken {
+				safe.end(a)
+			} else {
+				safe.start(a, z, attrs)
 			}
 		}
 	}
+}
+
+// safeWriter writes HTML again so that every element that is opened is closed and
+// none else, so that an article cannot close what is around it; pictures come from
+// the article's own parts or not at all; links are absolute; headings become strong
+// paragraphs, since the page has its own. Of what it writes, only text, escaped, and
+// tags with attributes hold anything from outside; the latter go through the policy.
+type safeWriter struct {
+	c            *Content
+	cid          func(*Part) string
+	out          strings.Builder
+	open         []atom.Atom
+	images, skip int
+}
+
+// String closes what is open and returns it all.
+func (w *safeWriter) String() string {
+	for i := len(w.open) - 1; i >= 0; i-- {
+		w.out.WriteString(closing(w.open[i]))
+	}
+	w.open = nil
+	return strings.TrimSpace(w.out.String())
+}
+
+// text writes t escaped.
+func (w *safeWriter) text(t []byte) {
+	if w.skip > 0 {
+		return
+	}
+	from := 0
+	for i, c := range t {
+		var esc string
+		switch c {
+		case '&':
+			esc = "&amp;"
+		case '<':
+			esc = "&lt;"
+		case '>':
+			esc = "&gt;"
+		case '"':
+			esc = "&#34;"
+		case '\'':
+			esc = "&#39;"
+		default:
+			continue
+		}
+		w.out.Write(t[from:i])
+		w.out.WriteString(esc)
+		from = i + 1
+	}
+	w.out.Write(t[from:])
+}
+
+func (w *safeWriter) start(a atom.Atom, z *html.Tokenizer, attrs bool) {
+	switch {
+	case dropped(a):
+		w.skip++
+	case w.skip > 0:
+	case a == atom.Br:
+		w.out.WriteString("<br>")
+	case a == atom.Hr:
+		w.out.WriteString("<hr>")
+	case a == atom.Img:
+		if w.images++; w.images <= maxImage {
+			w.out.WriteString(w.c.image(attributes(z, attrs), w.cid))
+		}
+	case !kept(a) || len(w.open) >= maxOpen:
+	default:
+		if o := opening(a, attributes(z, attrs)); o != "" {
+			w.out.WriteString(o)
+			w.open = append(w.open, a)
+		}
+	}
+}
+
+func (w *safeWriter) end(a atom.Atom) {
+	if dropped(a) {
+		w.skip = max(0, w.skip-1)
+		return
+	}
+	for i := len(w.open) - 1; i >= 0 && w.skip == 0; i-- {
+		if w.open[i] == a {
+			for j := len(w.open) - 1; j >= i; j-- {
+				w.out.WriteString(closing(w.open[j]))
+			}
+			w.open = w.open[:i]
+			return
+		}
+	}
+}
+
+func attributes(z *html.Tokenizer, more bool) (out []html.Attribute) {
+	for more {
+		var key, val []byte
+		key, val, more = z.TagAttr()
+		out = append(out, html.Attribute{Key: string(key), Val: string(val)})
+	}
+	return out
 }
 
 // dropped elements go with what is in them.
@@ -135,30 +215,37 @@ func heading1to6(a atom.Atom) bool {
 	return a == atom.H1 || a == atom.H2 || a == atom.H3 || a == atom.H4 || a == atom.H5 || a == atom.H6
 }
 
-func opening(t html.Token) string {
-	if heading1to6(t.DataAtom) {
+// opening is the tag of an element, "" for a link that leads nowhere.
+func opening(a atom.Atom, attrs []html.Attribute) string {
+	if heading1to6(a) {
 		return "<p><strong>"
 	}
-	attrs := ""
-	for _, a := range t.Attr {
-		switch a.Key {
+	list := ""
+	for _, at := range attrs {
+		switch at.Key {
 		case "dir":
-			attrs += ` dir="` + html.EscapeString(a.Val) + `"`
+			list += ` dir="` + html.EscapeString(at.Val) + `"`
 		case "colspan", "rowspan":
-			if len(a.Val) <= 2 {
-				attrs += " " + a.Key + `="` + html.EscapeString(a.Val) + `"`
+			if len(at.Val) <= 2 {
+				list += " " + at.Key + `="` + html.EscapeString(at.Val) + `"`
 			}
 		case "href":
-			u, err := url.Parse(strings.TrimSpace(a.Val))
-			if t.DataAtom == atom.A && err == nil && u.Scheme != "" {
-				attrs += ` href="` + html.EscapeString(u.String()) + `"`
+			u, err := url.Parse(strings.TrimSpace(at.Val))
+			if a == atom.A && err == nil && u.Scheme != "" {
+				list += ` href="` + html.EscapeString(u.String()) + `"`
 			}
 		}
 	}
-	if t.DataAtom == atom.A && !strings.Contains(attrs, " href=") {
+	if list == "" {
+		if a == atom.A {
+			return ""
+		}
+		return "<" + renamed(a) + ">"
+	}
+	if a == atom.A && !strings.Contains(list, " href=") {
 		return ""
 	}
-	return "<" + renamed(t.DataAtom) + attrs + ">"
+	return policy().Sanitize("<" + renamed(a) + list + ">")
 }
 
 func closing(a atom.Atom) string {
@@ -170,9 +257,9 @@ func closing(a atom.Atom) string {
 
 // image shows a picture of the article itself ("cid:", RFC 2392); of any other, its
 // alternative text is left.
-func (c *Content) image(t html.Token, cid func(*Part) string) string {
+func (c *Content) image(attrs []html.Attribute, cid func(*Part) string) string {
 	alt, src := "", ""
-	for _, a := range t.Attr {
+	for _, a := range attrs {
 		switch a.Key {
 		case "alt":
 			alt = a.Val
@@ -187,47 +274,48 @@ func (c *Content) image(t html.Token, cid func(*Part) string) string {
 		for _, p := range c.Parts {
 			if p.ID != "" && p.ID == id {
 				if addr := cid(p); addr != "" {
-					return `<img src="` + html.EscapeString(addr) + `" alt="` + html.EscapeString(alt) + `" loading="lazy">`
+					return policy().Sanitize(`<img src="` + html.EscapeString(addr) + `" alt="` + html.EscapeString(alt) + `" loading="lazy">`)
 				}
 			}
 		}
 	}
-	return html.EscapeString(alt)
+	return html.EscapeString(clean(alt))
+}
+
+// textWriter gathers the text of HTML, with line ends where blocks end.
+type textWriter struct {
+	out  strings.Builder
+	skip int
+}
+
+func (w *textWriter) text(t []byte) {
+	switch {
+	case w.skip > 0:
+	case len(bytes.TrimSpace(t)) == 0:
+		w.out.WriteByte(' ')
+	default:
+		w.out.Write(t)
+	}
+}
+
+func (w *textWriter) tag(a atom.Atom, kind html.TokenType) {
+	switch {
+	case dropped(a) && kind == html.EndTagToken:
+		w.skip = max(0, w.skip-1)
+	case dropped(a):
+		w.skip++
+	case a == atom.Br || a == atom.P || a == atom.Div || a == atom.Tr || a == atom.Li || a == atom.Blockquote || heading1to6(a):
+		w.out.WriteByte('\n')
+	case a == atom.Td || a == atom.Th:
+		w.out.WriteByte(' ')
+	}
 }
 
 // htmlText is the text of HTML, with line ends where blocks end.
 func htmlText(s string) string {
-	z := html.NewTokenizer(strings.NewReader(s))
-	var out strings.Builder
-	skip := 0
-	for {
-		kind := z.Next()
-		switch kind {
-		case html.ErrorToken:
-			return strings.TrimSpace(out.String())
-		case html.TextToken:
-			if skip == 0 {
-				t := string(z.Text())
-				if strings.TrimSpace(t) == "" {
-					t = " "
-				}
-				out.WriteString(html.UnescapeString(t))
-			}
-		case html.StartTagToken, html.EndTagToken, html.SelfClosingTagToken:
-			name, _ := z.TagName()
-			a := atom.Lookup(name)
-			switch {
-			case dropped(a) && kind == html.StartTagToken:
-				skip++
-			case dropped(a):
-				skip = max(0, skip-1)
-			case a == atom.Br || a == atom.P || a == atom.Div || a == atom.Tr || a == atom.Li || a == atom.Blockquote || heading1to6(a):
-				out.WriteByte('\n')
-			case a == atom.Td || a == atom.Th:
-				out.WriteByte(' ')
-			}
-		}
-	}
+	w := &textWriter{}
+	readHTML(s, nil, w)
+	return strings.TrimSpace(w.out.String())
 }
 
 // PlainText returns the text of any part that is text, HTML without its marks.

@@ -34,7 +34,7 @@ func (k *core) poller() (*syndicate.Poller, error) {
 		Fetcher: syndicate.Fetcher{Agent: "litfass/" + versionString() + " (+" + k.cfg.HTTP.URL + ")",
 			Guard: syndicate.Guard{Allow: prefixes(k.cfg.Feeds.Allow), Deny: k.ownDoors()}},
 		TempDir: k.dir.path, MaxFile: k.maxEnclosure(),
-		State: k.state, Agent: k.agent, Spool: k.spool, Text: content.TextOfHTML, Sanitize: content.SafeHTML, Now: k.now, Log: k.log,
+		State: k.state, Agent: k.agent, Spool: k.spool, Read: content.ReadHTML, Now: k.now, Log: k.log,
 	})
 	k.feeds = p
 	return p, err
@@ -370,7 +370,7 @@ func (c *control) feedFetch(ctx context.Context, in feedJSON) ([]feedJSON, error
 	if in.URL != "" && len(out) == 0 {
 		return nil, fmt.Errorf("%s is not polled; \"litfass feed list\" shows those that are", in.URL)
 	}
-	return out, nil
+	return out, p.Flush()
 }
 
 func (c *control) feedOPMLIn(ctx context.Context, in opmlJSON) (opmlJSON, error) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"fmt"
+	"html"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -12,6 +13,7 @@ import (
 	"net/textproto"
 	"net/url"
 	"path"
+	"strconv"
 	"strings"
 	"time"
 
@@ -25,11 +27,18 @@ const feedHost = "feed.invalid"
 var lower32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
 func hash32(n int, parts ...string) string {
-	h := sha256.New()
+	size := 0
 	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+		size += len(p) + 20
 	}
-	return lower32.EncodeToString(h.Sum(nil))[:n]
+	all := make([]byte, 0, size)
+	for _, p := range parts {
+		all = append(append(strconv.AppendInt(all, int64(len(p)), 10), ':'), p...)
+	}
+	sum := sha256.Sum256(all)
+	var out [52]byte
+	lower32.Encode(out[:], sum[:])
+	return string(out[:n])
 }
 
 // feedKey names a feed inside ids.
@@ -40,8 +49,11 @@ func entryKey(feedURL, id string) string { return hash32(20, "entry", feedURL, i
 
 // version is a hash of what a reader sees of an entry; markup alone changes nothing.
 func (e *Entry) version(text string) string {
-	return hash32(8, e.Title, strings.Join(strings.Fields(text), " "))
+	return hash32(8, e.Title, oneLine(text))
 }
+
+// raw is a hash of all that the version and the text of the article come from.
+func (e *Entry) raw() string { return hash32(16, "raw", e.Title, e.HTML) }
 
 // messageID is a function of feed, entry and version alone: two nodes that poll
 // the same feed make the same article, and history drops the second.
@@ -119,7 +131,17 @@ func (p *post) header() [][2]string {
 	return append(h, [2]string{"MIME-Version", "1.0"}, [2]string{"Auto-Submitted", "auto-generated"})
 }
 
-func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
+// oneLine makes one blank of all white space between words.
+func oneLine(s string) string {
+	out := make([]byte, 0, len(s))
+	for w := range strings.FieldsSeq(s) {
+		if len(out) > 0 {
+			out = append(out, ' ')
+		}
+		out = append(out, w...)
+	}
+	return string(out)
+}
 
 // word writes a display name: encoded words where not ASCII, quoted otherwise.
 func word(name, fallback string) string {
@@ -131,7 +153,7 @@ func word(name, fallback string) string {
 			return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", name), "\r\n", "")
 		}
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(name) + `"`
+	return `"` + strings.ReplaceAll(strings.ReplaceAll(name, `\`, `\\`), `"`, `\"`) + `"`
 }
 
 // fold breaks a field at blanks so that no line is over 78 octets where it can.
@@ -221,33 +243,63 @@ func mimeHeader(contentType string, more ...string) textproto.MIMEHeader {
 	return h
 }
 
+// alternative writes the text and the HTML. What is ASCII in short lines travels as it
+// is.
 func (p *post) alternative(w io.Writer, boundary string) error {
-	m, err := mixed(w, boundary)
-	if err != nil {
-		return err
-	}
+	var b bytes.Buffer
+	b.Grow(2*len(p.text) + 2*len(p.html) + 1024)
 	for _, part := range [...][2]string{{"text/plain", p.plainBody()}, {"text/html", p.htmlBody()}} {
-		pw, err := m.CreatePart(mimeHeader(part[0]+"; charset=utf-8", "Content-Transfer-Encoding", "quoted-printable"))
-		if err != nil {
-			return err
+		coding := "7bit"
+		if !sevenBit(part[1]) {
+			coding = "quoted-printable"
 		}
-		q := quotedprintable.NewWriter(pw)
-		if _, err := io.WriteString(q, crlf(part[1])); err != nil {
-			return err
+		fmt.Fprintf(&b, "--%s\r\nContent-Type: %s; charset=utf-8\r\nContent-Transfer-Encoding: %s\r\n\r\n", boundary, part[0], coding)
+		if coding == "7bit" {
+			writeCRLF(&b, part[1])
+		} else {
+			q := quotedprintable.NewWriter(&b)
+			_, _ = io.WriteString(q, part[1]) // into memory; it makes CRLF of line ends
+			_ = q.Close()
 		}
-		if err := q.Close(); err != nil {
-			return err
-		}
+		b.WriteString("\r\n")
 	}
-	return m.Close()
+	fmt.Fprintf(&b, "--%s--\r\n", boundary)
+	_, err := w.Write(b.Bytes())
+	return err
 }
 
-func crlf(s string) string {
-	return strings.ReplaceAll(strings.ReplaceAll(s, "\r\n", "\n"), "\n", "\r\n")
+// sevenBit says whether s may travel as it is: RFC 2045 §2.7, with shorter lines.
+func sevenBit(s string) bool {
+	col := 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c == '\n':
+			col = -1
+		case c >= 127 || c < ' ' && c != '\t' || col > 900:
+			return false
+		}
+		col++
+	}
+	return true
+}
+
+// writeCRLF writes s, whose lines end with LF.
+func writeCRLF(b *bytes.Buffer, s string) {
+	for {
+		i := strings.IndexByte(s, '\n')
+		if i < 0 {
+			b.WriteString(s)
+			return
+		}
+		b.WriteString(s[:i])
+		b.WriteString("\r\n")
+		s = s[i+1:]
+	}
 }
 
 func (p *post) plainBody() string {
 	var b strings.Builder
+	b.Grow(len(p.text) + 512)
 	b.WriteString(strings.TrimSpace(p.text))
 	b.WriteString("\n")
 	if l := webLink(p.entry.Link); l != "" {
@@ -268,10 +320,11 @@ func sizeText(n int64) string {
 }
 
 func (p *post) htmlBody() string {
-	var b bytes.Buffer
-	b.WriteString(p.html)
+	var b strings.Builder
+	b.Grow(len(p.html) + 512)
+	b.WriteString(strings.ReplaceAll(p.html, "</p><", "</p>\n<")) // as text, "<" is always "&lt;"
 	if l := webLink(p.entry.Link); l != "" {
-		l = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `"`, "&#34;").Replace(l)
+		l = html.EscapeString(l)
 		fmt.Fprintf(&b, "\n<p><a href=\"%s\">%s</a></p>\n", l, l)
 	}
 	return b.String()

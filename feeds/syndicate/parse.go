@@ -65,6 +65,15 @@ func Parse(b []byte, contentType string, lim Bounds) (*Feed, error) {
 	if len(text) > 0 && text[0] == '{' {
 		return parseJSON(text, lim)
 	}
+	texts := newBodies(b)
+	if bytes.Contains(b, []byte(":base")) { // addresses in texts would have to be resolved
+		texts = nil
+	}
+	return parseXML(b, lim, texts)
+}
+
+// parseXML parses a document in UTF-8, its long texts apart if texts is not nil.
+func parseXML(b []byte, lim Bounds, texts *bodies) (*Feed, error) {
 	o, err := scan(b, lim)
 	if err != nil {
 		return nil, err
@@ -81,7 +90,7 @@ func Parse(b []byte, contentType string, lim Bounds) (*Feed, error) {
 		return nil, fmt.Errorf("%w: no element in it", ErrNoFeed)
 	}
 	f := &Feed{TTL: ttl(b), Skipped: o.skipped + max(0, len(o.entries)-o.skipped-lim.Entries)}
-	err = o.pieces(b, lim.Entries, entriesAtOnce, func(doc []byte) error { return f.parsePiece(doc) })
+	err = o.pieces(b, lim.Entries, entriesAtOnce, texts, func(doc []byte) error { return f.parsePiece(doc, texts) })
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +102,7 @@ func parseJSON(b []byte, lim Bounds) (*Feed, error) {
 		return nil, fmt.Errorf("JSON nested %d deep, the limit is %d", depth, lim.Depth)
 	}
 	f := &Feed{}
-	if err := f.parsePiece(b); err != nil {
+	if err := f.parsePiece(b, nil); err != nil {
 		return nil, err
 	}
 	if n := len(f.Entries); n > lim.Entries {
@@ -123,7 +132,7 @@ func jsonDepth(b []byte) int {
 
 // parsePiece lets gofeed read one piece and appends what is in it. A panic of
 // the library is an error of the document.
-func (f *Feed) parsePiece(doc []byte) (err error) {
+func (f *Feed) parsePiece(doc []byte, texts *bodies) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("the parser gave up on this document: %v", r)
@@ -142,6 +151,9 @@ func (f *Feed) parsePiece(doc []byte) (err error) {
 	}
 	for _, it := range g.Items {
 		if it != nil {
+			if texts != nil {
+				it.Content, it.Description = texts.text(it.Content), texts.text(it.Description)
+			}
 			f.Entries = append(f.Entries, entry(it))
 		}
 	}

@@ -51,6 +51,7 @@ type Poll struct {
 // seen is what is known of one entry: its newest article.
 type seen struct {
 	Version string
+	Raw     string `json:",omitempty"` // hash of what the feed said; the same again needs no second look
 	Changed time.Time
 	Times   int // how often it changed
 }
@@ -64,14 +65,13 @@ type Config struct {
 		Lookup(ctx context.Context, id article.ID) (spool.State, error)
 		Group(ctx context.Context, g article.Group) (spool.GroupInfo, error)
 	}
-	Text     func(html, charset string) string // HTML as text
-	Sanitize func(html string) string          // HTML made harmless
-	First    int                               // entries taken from a feed's first answer; 0: 30
-	TempDir  string                            // for enclosures that are fetched; "": the system's
-	MaxFile  int64                             // octets of one of them; 0: 40 MiB
-	MaxAge   time.Duration                     // Date of an article is the entry's if it is not older; 0: 60 days
-	Now      func() time.Time
-	Log      *slog.Logger
+	Read    func(html string) (text, safe string) // HTML as text, and made harmless
+	First   int                                   // entries taken from a feed's first answer; 0: 30
+	TempDir string                                // for enclosures that are fetched; "": the system's
+	MaxFile int64                                 // octets of one of them; 0: 40 MiB
+	MaxAge  time.Duration                         // Date of an article is the entry's if it is not older; 0: 60 days
+	Now     func() time.Time
+	Log     *slog.Logger
 }
 
 // Poller polls feeds and makes articles of their entries. It owns the buckets
@@ -79,7 +79,7 @@ type Config struct {
 // nodes polled: then it waits, so that one request serves the mesh.
 type Poller struct {
 	cfg   Config
-	polls state.Table[Poll]
+	polls *book
 	seen  state.Table[seen]
 	wake  chan struct{}
 
@@ -107,15 +107,15 @@ func NewPoller(cfg Config) (*Poller, error) {
 	}
 	cfg.Fetcher.Now = cfg.Now
 	cfg.Fetcher.Init()
-	p := &Poller{cfg: cfg, polls: state.Table[Poll]{DB: cfg.State, Bucket: "feed.polls"}, seen: state.Table[seen]{DB: cfg.State, Bucket: "feed.seen"},
-		wake: make(chan struct{}, 1), keys: map[string]string{}, next: map[string]time.Time{}}
-	urls, all, err := p.polls.List("")
+	polls, err := openBook(cfg.State)
 	if err != nil {
-		return nil, fmt.Errorf("read the list of feeds: %w", err)
+		return nil, err
 	}
-	for i, u := range urls {
-		p.keys[feedKey(u)] = u
-		p.note(all[i])
+	p := &Poller{cfg: cfg, polls: polls, seen: state.Table[seen]{DB: cfg.State, Bucket: "feed.seen"},
+		wake: make(chan struct{}, 1), keys: map[string]string{}, next: map[string]time.Time{}}
+	for _, s := range polls.list() {
+		p.keys[feedKey(s.URL)] = s.URL
+		p.note(s)
 	}
 	return p, nil
 }
@@ -127,12 +127,12 @@ var ErrKnownFeed = errors.New("this feed is polled already")
 // Files says what becomes of a feed's enclosures from now on: LinkEnclosures or
 // FetchEnclosures.
 func (p *Poller) Files(address, how string) error {
-	return p.polls.Change(address, func(v *Poll, found bool) error {
+	return p.polls.change(address, func(v *Poll, found bool) (bool, error) {
 		if !found {
-			return state.ErrNotFound
+			return false, state.ErrNotFound
 		}
 		v.Files = how
-		return nil
+		return false, nil
 	})
 }
 
@@ -152,13 +152,13 @@ func (p *Poller) Add(ctx context.Context, address string, g article.Group, files
 		return Poll{}, err
 	}
 	s := Poll{URL: address, Group: g, Files: files, Next: p.cfg.Now(), Every: defaultInterval}
-	err = p.polls.Change(address, func(v *Poll, found bool) error {
+	err = p.polls.change(address, func(v *Poll, found bool) (bool, error) {
 		if found {
 			s = *v
-			return fmt.Errorf("%w, into %s", ErrKnownFeed, v.Group)
+			return false, fmt.Errorf("%w, into %s", ErrKnownFeed, v.Group)
 		}
 		*v = s
-		return nil
+		return false, nil
 	})
 	if err != nil {
 		return s, err
@@ -196,33 +196,32 @@ func (p *Poller) discover(ctx context.Context, address string) (string, error) {
 
 // Remove stops polling a feed. Its articles stay.
 func (p *Poller) Remove(address string) error {
-	if _, err := p.polls.Get(address); err != nil {
+	if err := p.polls.remove(address); err != nil {
 		return fmt.Errorf("feed %s: %w", address, err)
 	}
 	p.mu.Lock()
 	delete(p.keys, feedKey(address))
 	delete(p.next, address)
 	p.mu.Unlock()
-	return p.polls.Delete(address)
+	return nil
 }
 
 // List returns all feeds by address, with their health.
 func (p *Poller) List() ([]Poll, error) {
-	_, all, err := p.polls.List("")
-	return all, err
+	return p.polls.list(), nil
 }
 
 // Pause stops polling a feed for a while, or goes on.
 func (p *Poller) Pause(address string, paused bool) error {
-	err := p.polls.Change(address, func(v *Poll, found bool) error {
+	err := p.polls.change(address, func(v *Poll, found bool) (bool, error) {
 		if !found {
-			return state.ErrNotFound
+			return false, state.ErrNotFound
 		}
 		v.Paused = paused
-		return nil
+		return false, nil
 	})
 	if err == nil {
-		s, gerr := p.polls.Get(address)
+		s, gerr := p.polls.get(address)
 		p.note(s)
 		err = gerr
 	}
@@ -272,9 +271,12 @@ func (p *Poller) Run(ctx context.Context) error {
 				p.cfg.Log.Info("feed not polled", "feed", u, "reason", err)
 			}
 			if ctx.Err() != nil {
-				return nil
+				return p.Flush()
 			}
 			continue
+		}
+		if err := p.Flush(); err != nil {
+			p.cfg.Log.Error("feeds", "err", err)
 		}
 		timer.Reset(wait)
 		select {
@@ -286,9 +288,13 @@ func (p *Poller) Run(ctx context.Context) error {
 	}
 }
 
-// Poll asks one feed now and keeps what came of it.
+// Flush writes down when feeds were polled, as far as Poll left that for later.
+func (p *Poller) Flush() error { return p.polls.flush() }
+
+// Poll asks one feed now and keeps what came of it. When a feed that brought nothing
+// was polled is written by Flush, or with what comes next.
 func (p *Poller) Poll(ctx context.Context, address string) (Poll, error) {
-	s, err := p.polls.Get(address)
+	s, err := p.polls.get(address)
 	if err != nil {
 		return Poll{}, fmt.Errorf("feed %s: %w", address, err)
 	}
@@ -305,13 +311,14 @@ func (p *Poller) Poll(ctx context.Context, address string) (Poll, error) {
 	} else {
 		s.Failures, s.LastError = 0, ""
 	}
-	err = p.polls.Change(address, func(v *Poll, found bool) error {
+	err = p.polls.change(address, func(v *Poll, found bool) (bool, error) {
 		if !found {
-			return fmt.Errorf("feed %s was removed meanwhile", address)
+			return false, fmt.Errorf("feed %s was removed meanwhile", address)
 		}
 		s.Paused, s.Files, s.News = v.Paused, v.Files, latest(s.News, v.News)
+		later := s.Entries == v.Entries && s.Gone == v.Gone && s.At == v.At && !v.Polled.IsZero()
 		*v = s
-		return nil
+		return later, nil
 	})
 	if err != nil {
 		return s, err
@@ -465,11 +472,9 @@ const (
 func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry, m marks, fetch bool) (bool, error) {
 	now := p.cfg.Now()
 	key := entryKey(s.URL, e.ID)
-	feed := feedKey(s.URL)
-	text := p.cfg.Text(e.HTML, "")
-	version := e.version(text)
+	feed, raw := feedKey(s.URL), e.raw()
 	old, known, err := p.known(feed+"/"+key, m)
-	if err != nil {
+	if err != nil || known && old.Raw == raw {
 		return false, err
 	}
 	alias := ""
@@ -479,11 +484,18 @@ func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry, m marks, f
 			return false, err
 		}
 	}
-	if known && (old.Version == version || old.Times >= maxChanges || now.Sub(old.Changed) < changesWait) {
+	text, safe := p.cfg.Read(e.HTML)
+	version := e.version(text)
+	if known && old.Version == version {
+		old.Raw = raw
+		m[feed+"/"+key] = old
+		return false, nil
+	}
+	if known && (old.Times >= maxChanges || now.Sub(old.Changed) < changesWait) {
 		return false, nil
 	}
 	post := &post{id: messageID(key, version, feed), group: s.Group, feed: f, feedURL: s.URL, entry: e, text: text,
-		html: p.cfg.Sanitize(e.HTML), date: p.dateOf(e, known, now)}
+		html: safe, date: p.dateOf(e, known, now)}
 	if known {
 		post.supersedes = messageID(key, old.Version, feed)
 	}
@@ -491,7 +503,7 @@ func (p *Poller) one(ctx context.Context, s *Poll, f *Feed, e *Entry, m marks, f
 	if err != nil {
 		return false, err
 	}
-	m[feed+"/"+key] = seen{version, now, old.Times + btoi(known)}
+	m[feed+"/"+key] = seen{version, raw, now, old.Times + btoi(known)}
 	if alias != "" {
 		m[alias] = seen{Changed: now}
 	}
@@ -590,16 +602,16 @@ func (p *Poller) Follow(ctx context.Context, e spool.Entry) error {
 	}
 	now := p.cfg.Now()
 	var s Poll
-	err := p.polls.Change(address, func(v *Poll, found bool) error {
+	err := p.polls.change(address, func(v *Poll, found bool) (bool, error) {
 		if !found {
-			return state.ErrNotFound
+			return false, state.ErrNotFound
 		}
 		v.News = latest(v.News, e.Arrived)
 		if next := now.Add(v.Every + v.Every/4 + rand.N(v.Every+1)); next.After(v.Next) {
 			v.Next = next
 		}
 		s = *v
-		return nil
+		return true, nil
 	})
 	if errors.Is(err, state.ErrNotFound) {
 		return nil

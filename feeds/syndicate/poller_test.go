@@ -46,7 +46,7 @@ func newNode(t testing.TB, c *clock, host string) *node {
 	}
 	t.Cleanup(func() { db.Close() })
 	ag := &agent.Agent{Host: host, Spool: store, State: db, Now: c.now, Peers: agent.PeerList{{Name: "n0"}, {Name: "n1"}, {Name: "n2"}}}
-	p, err := NewPoller(Config{State: db, Agent: ag, Spool: store, Text: content.TextOfHTML, Sanitize: content.SafeHTML, Now: c.now,
+	p, err := NewPoller(Config{State: db, Agent: ag, Spool: store, Read: content.ReadHTML, Now: c.now,
 		Fetcher: Fetcher{Agent: "litfass-test", Guard: Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}})
 	if err != nil {
 		t.Fatal(err)

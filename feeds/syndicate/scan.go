@@ -41,6 +41,7 @@ type outline struct {
 	skipped int      // entries over a bound
 	end     int      // where the document ends or was cut
 	tail    []string // open in the last entry, if it was cut off
+	bodies  []body   // long texts in entries, in order
 	open    []string // open around it
 }
 
@@ -52,6 +53,7 @@ func scan(b []byte, lim Bounds) (outline, error) {
 	var stack []string
 	o.end = len(b)
 	elements, entryAt, entryDepth := 0, -1, 0
+	var watch bodyWatch
 	for i := 0; i < len(b); {
 		lt := bytes.IndexByte(b[i:], '<')
 		if lt < 0 {
@@ -59,6 +61,7 @@ func scan(b []byte, lim Bounds) (outline, error) {
 		}
 		i += lt
 		if n := skipMarkup(b[i:]); n > 0 {
+			watch.clean = watch.clean && b[i+2] == '['
 			i += n
 			continue
 		}
@@ -68,6 +71,7 @@ func scan(b []byte, lim Bounds) (outline, error) {
 			break
 		}
 		if n == 0 { // "<" that is no markup
+			watch.clean = false
 			i++
 			continue
 		}
@@ -88,12 +92,20 @@ func scan(b []byte, lim Bounds) (outline, error) {
 			if entryAt < 0 && isEntry(name) && len(stack) > 0 {
 				entryAt, entryDepth = i, len(stack)
 			}
-			if kind == tagOpen {
+			if kind == tagEmpty {
+				watch.clean = false
+			} else {
 				if stack = append(stack, name); len(stack) > lim.Depth {
 					return o, fmt.Errorf("elements nested deeper than %d", lim.Depth)
 				}
+				if entryAt >= 0 {
+					watch.open(name, len(stack)-entryDepth-1, b[i:i+n], i+n)
+				}
 			}
 		case tagClose:
+			if body, ok := watch.close(name, i); ok {
+				o.bodies = append(o.bodies, body)
+			}
 			stack = pop(stack, name)
 		}
 		i += n
@@ -236,8 +248,9 @@ func nameByte(c byte) bool {
 
 // pieces yields the document with a few entries at a time, each piece whole: what
 // stands around the entries is repeated, open tags are closed. So a parser that
-// builds trees never holds a large one.
-func (o outline) pieces(b []byte, entries, per int, yield func([]byte) error) error {
+// builds trees never holds a large one. Long texts are left in texts, if it is not
+// nil, and stand-ins in the pieces.
+func (o *outline) pieces(b []byte, entries, per int, texts *bodies, yield func([]byte) error) error {
 	var frame [2]bytes.Buffer // before the first entry; after it
 	at, k := 0, 0
 	var keep []span
@@ -258,7 +271,7 @@ func (o outline) pieces(b []byte, entries, per int, yield func([]byte) error) er
 		var doc bytes.Buffer
 		doc.Write(frame[0].Bytes())
 		for _, s := range keep[:n] {
-			doc.Write(b[s.from:s.to])
+			o.write(&doc, b, s, texts)
 			if s.to == o.end {
 				closeTags(&doc, o.tail)
 			}
@@ -270,6 +283,30 @@ func (o outline) pieces(b []byte, entries, per int, yield func([]byte) error) er
 		}
 	}
 	return nil
+}
+
+// write writes one entry.
+func (o *outline) write(w *bytes.Buffer, b []byte, s span, texts *bodies) {
+	at := s.from
+	for len(o.bodies) > 0 && texts != nil {
+		body := o.bodies[0]
+		if body.from >= s.to {
+			break
+		}
+		o.bodies = o.bodies[1:]
+		if body.from < s.from { // of an entry that was left out
+			continue
+		}
+		w.Write(b[at:body.tag])
+		if attrs := b[body.tag+1+len(body.name) : body.from]; bytes.Contains(attrs, []byte("xmlns")) {
+			w.Write(b[body.tag:body.from]) // of RSS: which element it is depends on it
+		} else {
+			w.WriteString("<" + body.name + ">")
+		}
+		w.WriteString(texts.take(b[body.from:body.to]))
+		at = body.to
+	}
+	w.Write(b[at:s.to])
 }
 
 func closeTags(w *bytes.Buffer, open []string) {
