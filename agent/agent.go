@@ -36,6 +36,9 @@ type Agent struct {
 	// Superseded is told of an article that its author replaced, before it goes: who
 	// wants to show earlier versions keeps them. An error is tried again. nil: nobody.
 	Superseded func(ctx context.Context, old *article.Article, by article.ID) error
+	// Withdrawn is told of what was removed from all groups at somebody's word, after
+	// it went: indexes may forget it at once instead of at their next sweep. nil: nobody.
+	Withdrawn func(ctx context.Context, id article.ID)
 
 	live    atomic.Pointer[Policy] // nil: Policy
 	wants   wants

@@ -102,6 +102,9 @@ func (a *Agent) obey(ctx context.Context, te spool.Entry, order cancelOrder) err
 	if err := a.Spool.Remove(ctx, te.Seq, where, a.now().Add(a.policy().remember())); err != nil {
 		return fmt.Errorf("withdraw %s: %w", te.ID, err)
 	}
+	if a.Withdrawn != nil && where == nil {
+		a.Withdrawn(ctx, te.ID)
+	}
 	a.log().Info("article withdrawn", "id", te.ID, "by", order.ID)
 	return nil
 }
@@ -303,7 +306,11 @@ func (a *Agent) Withdraw(ctx context.Context, id article.ID, o Origin) error {
 	until := a.now().Add(a.policy().remember())
 	var no error
 	if no = acc.May(ctx, Admin, ""); no == nil {
-		return a.Spool.Remove(ctx, e.Seq, nil, until)
+		err := a.Spool.Remove(ctx, e.Seq, nil, until)
+		if err == nil && a.Withdrawn != nil {
+			a.Withdrawn(ctx, e.ID)
+		}
+		return err
 	}
 	var where []article.Group
 	for _, p := range e.Places {

@@ -18,6 +18,8 @@ func TestGuestSecret(t *testing.T) {
 		kept = append(kept, string(old.ID())+" by "+string(by))
 		return nil
 	}
+	gone := 0
+	a.Withdrawn = func(context.Context, article.ID) { gone++ }
 	guest := Origin{Door: "web", Trusted: true, Secret: "mine"}
 	post := func(o Origin, fields string) *article.Article {
 		t.Helper()
@@ -58,6 +60,9 @@ func TestGuestSecret(t *testing.T) {
 	post(guest, "Control: cancel "+string(second.ID()))
 	if here(t, a, second.ID()) {
 		t.Error("not withdrawn")
+	}
+	if gone != 2 {
+		t.Errorf("told of %d withdrawn articles, want 2", gone)
 	}
 	if len(kept) != 1 {
 		t.Errorf("a cancel is told of as well: %v", kept)

@@ -76,6 +76,8 @@ type Book struct {
 
 	mu    sync.RWMutex
 	cache map[string]Account // what Get answered; dropped on every change
+
+	stamps stamps
 }
 
 const (

@@ -206,6 +206,7 @@ func (b *Book) SetRead(ctx context.Context, account, group string, r Ranges) err
 
 func (b *Book) changeRead(_ context.Context, account, group string, f func(Ranges) Ranges) error {
 	key := readKey(account, group)
+	defer b.changed(account)
 	return b.DB.Update(func(tx *state.Tx) error {
 		if tx.Get(bucket, account) == nil {
 			return ErrNotFound

@@ -77,6 +77,7 @@ func (b *Book) Watch(_ context.Context, account string, w Watch) error {
 		w.Since = b.now().UTC().Truncate(time.Second)
 	}
 	key := readKey(account, w.Root)
+	defer b.changed(account)
 	return b.DB.Update(func(tx *state.Tx) error {
 		if tx.Get(bucket, account) == nil {
 			return ErrNotFound
@@ -96,6 +97,7 @@ func (b *Book) Watch(_ context.Context, account string, w Watch) error {
 
 // Unwatch takes a thread off the account's list.
 func (b *Book) Unwatch(_ context.Context, account, root string) error {
+	defer b.changed(account)
 	return b.DB.Update(func(tx *state.Tx) error { return unwatch(tx, account, root) })
 }
 
@@ -135,6 +137,7 @@ func (b *Book) Mute(_ context.Context, account string, m Mute) error {
 	if m.Since.IsZero() {
 		m.Since = b.now().UTC().Truncate(time.Second)
 	}
+	defer b.changed(account)
 	return b.DB.Update(func(tx *state.Tx) error {
 		if tx.Get(bucket, account) == nil {
 			return ErrNotFound
@@ -149,6 +152,7 @@ func (b *Book) Mute(_ context.Context, account string, m Mute) error {
 
 // Unmute shows a person's articles again.
 func (b *Book) Unmute(_ context.Context, account, identity string) error {
+	defer b.changed(account)
 	return b.mutes().Delete(readKey(account, identity))
 }
 

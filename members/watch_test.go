@@ -134,3 +134,25 @@ func TestDraftsAndMutes(t *testing.T) {
 		t.Errorf("left behind: %v %v", drafts, mutes)
 	}
 }
+
+func TestStamp(t *testing.T) {
+	ctx, b := context.Background(), shelf(t)
+	for name, change := range map[string]func() error{
+		"read":    func() error { return b.Mark(ctx, "ann", "misc.test", 1, 5, true) },
+		"watch":   func() error { return b.Watch(ctx, "ann", Watch{Root: "<a@x>"}) },
+		"unwatch": func() error { return b.Unwatch(ctx, "ann", "<a@x>") },
+		"mute":    func() error { return b.Mute(ctx, "ann", Mute{Identity: "abc"}) },
+		"unmute":  func() error { return b.Unmute(ctx, "ann", "abc") },
+	} {
+		before, other := b.Stamp("ann"), b.Stamp("bob")
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		if b.Stamp("ann") == before {
+			t.Errorf("%s: the stamp stays", name)
+		}
+		if b.Stamp("bob") != other {
+			t.Errorf("%s: bob's stamp changes", name)
+		}
+	}
+}

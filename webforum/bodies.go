@@ -31,10 +31,11 @@ type bodyKept struct {
 	key   bodyKey
 	body  template.HTML
 	files []file
+	lock  string // Cancel-Lock
 }
 
 // cost counts what an entry takes besides its octets, roughly.
-func (b *bodyKept) cost() int { return len(b.body) + 256 + 400*len(b.files) }
+func (b *bodyKept) cost() int { return len(b.body) + len(b.lock) + 256 + 400*len(b.files) }
 
 func (c *bodies) get(key bodyKey) (*bodyKept, bool) {
 	c.mu.Lock()

@@ -23,6 +23,7 @@ type composed struct {
 	Cancel                     article.ID
 	ID                         article.ID // "": the agent makes one
 	files                      []upload
+	parts                      []*content.Part // of the version that this one replaces
 }
 
 type upload struct {
@@ -62,8 +63,8 @@ func (v *visitor) draft(c *composed) (*article.Draft, *spill.Buffer, error) {
 	add("User-Agent", "litfass (web)")
 	add("MIME-Version", "1.0")
 	buf := spill.New(v.Temp, 256<<10, 2*v.MaxPost+1<<20)
-	text := flowed(c.Body)
-	if len(c.files) == 0 {
+	text := flowed(c.Body) + v.detachedBlocks(c.parts)
+	if len(c.files)+len(c.parts) == 0 {
 		typ, enc := textType(text)
 		add("Content-Type", typ)
 		add("Content-Transfer-Encoding", enc)
@@ -75,7 +76,7 @@ func (v *visitor) draft(c *composed) (*article.Draft, *spill.Buffer, error) {
 		return d, buf, nil
 	}
 	add("Content-Type", `multipart/mixed; boundary="`+boundary+`"`)
-	if err := writeParts(buf, text, c.files); err != nil {
+	if err := writeParts(buf, text, c.files, c.parts); err != nil {
 		buf.Close()
 		return nil, nil, err
 	}
@@ -92,11 +93,16 @@ func textType(text string) (typ, enc string) {
 	return "text/plain; charset=us-ascii; format=flowed", "7bit"
 }
 
-func writeParts(w io.Writer, text string, files []upload) error {
+func writeParts(w io.Writer, text string, files []upload, kept []*content.Part) error {
 	typ, enc := textType(text)
 	_, err := fmt.Fprintf(w, "--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n%s", boundary, typ, enc, text)
 	if err != nil {
 		return err
+	}
+	for _, p := range kept {
+		if err := writeKept(w, p); err != nil {
+			return err
+		}
 	}
 	for _, u := range files {
 		disp := mime.FormatMediaType("attachment", map[string]string{"filename": u.name})
@@ -106,20 +112,24 @@ func writeParts(w io.Writer, text string, files []upload) error {
 		if _, err := u.data.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		lines := &lineBreaker{w: w}
-		b64 := base64.NewEncoder(base64.StdEncoding, lines)
-		if _, err := io.Copy(b64, u.data); err != nil {
-			return err
-		}
-		if err := b64.Close(); err != nil {
-			return err
-		}
-		if err := lines.end(); err != nil {
+		if err := writeBase64(w, u.data); err != nil {
 			return err
 		}
 	}
 	_, err = fmt.Fprintf(w, "\r\n--%s--\r\n", boundary)
 	return err
+}
+
+func writeBase64(w io.Writer, r io.Reader) error {
+	lines := &lineBreaker{w: w}
+	b64 := base64.NewEncoder(base64.StdEncoding, lines)
+	if _, err := io.Copy(b64, r); err != nil {
+		return err
+	}
+	if err := b64.Close(); err != nil {
+		return err
+	}
+	return lines.end()
 }
 
 // lineBreaker ends lines after 76 octets: RFC 2045 §6.8.
@@ -269,41 +279,4 @@ func (v *visitor) quote(a *article.Article, author string) string {
 		}
 	}
 	return b.String() + "\n"
-}
-
-// hints are what a careful friend would say before posting.
-func (v *visitor) hints(c *composed, reply bool) []string {
-	quoted, own, after := 0, 0, 0
-	for l := range strings.SplitSeq(strings.TrimSpace(c.Body), "\n") {
-		switch {
-		case strings.HasPrefix(l, ">"):
-			quoted++
-			after = 0
-		case strings.TrimSpace(l) != "":
-			own++
-			after++
-		}
-	}
-	var out []string
-	switch {
-	case own == 0 || reply && own == 1 && quoted > 0 && after == 0:
-		out = append(out, v.tx.T("hint.empty"))
-	case quoted > 15 && quoted > 4*own:
-		out = append(out, v.tx.T("hint.overquote"))
-	case quoted > 5 && after == 0:
-		out = append(out, v.tx.T("hint.toppost"))
-	}
-	letters := strings.Map(func(r rune) rune {
-		if r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' {
-			return r
-		}
-		return -1
-	}, c.Subject)
-	if len(letters) > 8 && letters == strings.ToUpper(letters) {
-		out = append(out, v.tx.T("hint.capitals"))
-	}
-	if strings.Count(c.Groups, ",") > 2 && c.FollowupTo == "" {
-		out = append(out, v.tx.T("hint.crosspost"))
-	}
-	return out
 }

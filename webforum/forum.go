@@ -95,6 +95,8 @@ type Forum struct {
 	Agent      Agent
 	Accounts   Accounts                                 // nil: nobody can log in
 	State      *state.DB                                // sessions and drafts; nil: none are kept
+	Shelf      Shelf                                    // what members watch, mute and write; nil: nothing of it
+	Past       Past                                     // versions that were replaced; nil: none are shown
 	Search     Searcher                                 // nil: the page says so
 	Moderation Moderation                               // nil: the queue is not shown
 	Ward       *ward.Ward                               // nil: nothing is reported, hidden or barred
@@ -123,6 +125,7 @@ type Forum struct {
 	onces   onces
 	live    hub
 	bodies  bodies
+	shelves shelves
 	cross   *http.CrossOriginProtection
 	secure  bool
 	guests  atomic.Pointer[guests] // nil: Anonymous, Trusted, Proxies
@@ -153,46 +156,54 @@ func (f *Forum) Handler() (http.Handler, error) {
 	}
 	m := http.NewServeMux()
 	for pattern, h := range map[string]handler{
-		"GET /{$}":                f.frontPage,
-		"GET /g/{group}":          f.groupPage,
-		"GET /g/{group}/t/{root}": f.threadPage,
-		"POST /g/{group}/read":    f.markGroup,
-		"GET /g/{group}/post":     f.postForm,
-		"POST /g/{group}/post":    f.postForm,
-		"GET /m/{id}":             f.messagePage,
-		"GET /m/{id}/raw":         f.raw,
-		"GET /m/{id}/a/{n}":       f.part,
-		"GET /m/{id}/reply":       f.replyForm,
-		"POST /m/{id}/reply":      f.replyForm,
-		"GET /m/{id}/delete":      f.deleteForm,
-		"POST /m/{id}/delete":     f.deleteForm,
-		"GET /m/{id}/edit":        f.editForm,
-		"POST /m/{id}/edit":       f.editForm,
-		"GET /search":             f.searchPage,
-		"GET /u/{identity}/{$}":   f.personPage,
-		"GET /login":              f.loginForm,
-		"POST /login":             f.loginForm,
-		"POST /logout":            f.logout,
-		"GET /settings":           f.settings,
-		"POST /settings":          f.settings,
-		"GET /start":              f.startPage,
-		"POST /start":             f.startPage,
-		"GET /moderate":           f.queuePage,
-		"POST /moderate":          f.queuePage,
-		"GET /help":               f.helpPage,
-		"GET /m/{id}/report":      f.reportForm,
-		"POST /m/{id}/report":     f.reportForm,
-		"GET /m/{id}/hide":        f.hideForm,
-		"POST /m/{id}/hide":       f.hideForm,
-		"GET /u/{identity}/ban":   f.banForm,
-		"POST /u/{identity}/ban":  f.banForm,
-		"GET /log":                f.logPage,
-		"GET /admin":              f.adminStatus,
-		"GET /admin/groups":       f.adminGroups,
-		"POST /admin/groups":      f.adminGroups,
-		"GET /admin/accounts":     f.adminAccounts,
-		"POST /admin/accounts":    f.adminAccounts,
-		"/":                       f.noPage,
+		"GET /{$}":                       f.frontPage,
+		"GET /g/{group}":                 f.groupPage,
+		"GET /g/{group}/t/{root}":        f.threadPage,
+		"POST /g/{group}/read":           f.markGroup,
+		"GET /g/{group}/post":            f.postForm,
+		"POST /g/{group}/post":           f.postForm,
+		"GET /m/{id}":                    f.messagePage,
+		"GET /m/{id}/raw":                f.raw,
+		"GET /m/{id}/post":               f.postAlone,
+		"GET /m/{id}/history":            f.historyPage,
+		"POST /m/{id}/unread":            f.markUnread,
+		"POST /g/{group}/t/{root}/watch": f.watchThread,
+		"POST /u/{identity}/mute":        f.mutePerson,
+		"GET /mine":                      f.minePage,
+		"PUT /mine/drafts/{id}":          f.putDraft,
+		"POST /mine/drafts/{id}":         f.dropDraft,
+		"GET /m/{id}/a/{n}":              f.part,
+		"GET /m/{id}/reply":              f.replyForm,
+		"POST /m/{id}/reply":             f.replyForm,
+		"GET /m/{id}/delete":             f.deleteForm,
+		"POST /m/{id}/delete":            f.deleteForm,
+		"GET /m/{id}/edit":               f.editForm,
+		"POST /m/{id}/edit":              f.editForm,
+		"GET /search":                    f.searchPage,
+		"GET /u/{identity}/{$}":          f.personPage,
+		"GET /login":                     f.loginForm,
+		"POST /login":                    f.loginForm,
+		"POST /logout":                   f.logout,
+		"GET /settings":                  f.settings,
+		"POST /settings":                 f.settings,
+		"GET /start":                     f.startPage,
+		"POST /start":                    f.startPage,
+		"GET /moderate":                  f.queuePage,
+		"POST /moderate":                 f.queuePage,
+		"GET /help":                      f.helpPage,
+		"GET /m/{id}/report":             f.reportForm,
+		"POST /m/{id}/report":            f.reportForm,
+		"GET /m/{id}/hide":               f.hideForm,
+		"POST /m/{id}/hide":              f.hideForm,
+		"GET /u/{identity}/ban":          f.banForm,
+		"POST /u/{identity}/ban":         f.banForm,
+		"GET /log":                       f.logPage,
+		"GET /admin":                     f.adminStatus,
+		"GET /admin/groups":              f.adminGroups,
+		"POST /admin/groups":             f.adminGroups,
+		"GET /admin/accounts":            f.adminAccounts,
+		"POST /admin/accounts":           f.adminAccounts,
+		"/":                              f.noPage,
 	} {
 		m.Handle(pattern, f.serve(h))
 	}

@@ -113,7 +113,7 @@ func newWorld(t testing.TB, change ...func(*Forum)) *world {
 	}
 	w.book = &members.Book{DB: db}
 	w.a = &agent.Agent{Host: "box.example", Spool: w.s, State: db, Members: w.book, Policy: agent.Policy{Anonymous: map[string]string{"web": "post"}}}
-	w.f = &Forum{Host: "box.example", URL: "http://box.example", Spool: w.s, Threads: x, Agent: testAgent{w.a}, Accounts: testAccounts{w.book}, State: db,
+	w.f = &Forum{Host: "box.example", URL: "http://box.example", Spool: w.s, Threads: x, Agent: testAgent{w.a}, Accounts: testAccounts{w.book}, State: db, Shelf: w.book,
 		Anonymous: "post", Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, Temp: dir, Zone: time.UTC, MaxPost: 4 << 20}
 	for _, c := range change {
 		c(w.f)
@@ -622,7 +622,7 @@ func TestMembers(t *testing.T) {
 	if r := w.get("/start"); r.StatusCode != 404 {
 		t.Errorf("a second first account: %d", r.StatusCode)
 	}
-	if r := w.get("/g/misc.test"); !strings.Contains(r.body, "<b>ann</b>") {
+	if r := w.get("/g/misc.test"); !strings.Contains(r.body, ">ann</a>") {
 		t.Error("not logged in")
 	}
 	w.post("/logout", nil)
@@ -840,7 +840,7 @@ func TestLive(t *testing.T) {
 	}
 	w.must(simple(1, "Hello", ""))
 	n, err = res.Body.Read(buf)
-	if err != nil || string(buf[:n]) != "data: {\"id\":\"a1@a.example\",\"group\":\"misc.test\"}\n\n" {
+	if err != nil || string(buf[:n]) != "id: 1\ndata: {\"id\":\"a1@a.example\",\"group\":\"misc.test\"}\n\n" {
 		t.Errorf("%q %v", buf[:n], err)
 	}
 	cancel()

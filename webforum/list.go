@@ -21,7 +21,7 @@ type threadRow struct {
 	Replies                       string
 	Word                          string // "replies"
 	LastAuthor, LastAt, LastISO   string
-	New                           bool
+	New, Watched                  bool
 	NewHref                       string
 }
 
@@ -111,6 +111,7 @@ func (v *visitor) threadRows(g spool.GroupInfo, order, from string) (rows []thre
 				continue
 			}
 			row := v.threadRow(g.Name, t)
+			_, row.Watched = v.shelf().watches[t.Root]
 			row.New = len(read) > 0 && t.High > 0 && !read.has(t.High)
 			if order == "unread" && !row.New {
 				continue

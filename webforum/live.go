@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -28,13 +28,15 @@ type subscriber struct {
 }
 
 type event struct {
+	seq   spool.Seq
 	ID    string `json:"id"`
 	Group string `json:"group"`
 }
 
 const (
-	maxLive  = 1000 // pages that listen at one time
-	liveBeat = 25 * time.Second
+	maxLive   = 1000 // pages that listen at one time
+	maxReplay = 2000 // entries of the log that a page is told of after a pause
+	liveBeat  = 25 * time.Second
 )
 
 // Run reads the log for the live pages until ctx ends. It is called once, after Handler.
@@ -67,23 +69,39 @@ func (f *Forum) tell(e spool.Entry) {
 	if len(f.live.subs) == 0 {
 		return
 	}
-	root := ""
-	if id, err := f.Threads.Root(e.ID); err == nil {
-		root = "t=" + id.Bare()
-	} else if refs := article.ParseReferences(e.References); len(refs) > 0 {
-		root = "t=" + refs[0].Bare()
-	}
+	root := f.topic(e)
 	for s := range f.live.subs {
-		for _, p := range e.Places {
-			if s.mayRead(p.Group) && (s.want == "all" || s.want == "g="+string(p.Group) || s.want == root) {
-				select {
-				case s.news <- event{e.ID.Bare(), string(p.Group)}:
-				default:
-				}
-				break
+		if ev, ok := s.wants(e, root); ok {
+			select {
+			case s.news <- ev:
+			default:
 			}
 		}
 	}
+}
+
+// topic is what pages about an article's thread want to hear of.
+func (f *Forum) topic(e spool.Entry) string {
+	if id, err := f.Threads.Root(e.ID); err == nil {
+		return "t=" + id.Bare()
+	}
+	refs := article.ParseReferences(e.References)
+	if len(refs) == 0 {
+		return "t=" + e.ID.Bare()
+	}
+	if id, err := f.Threads.Root(refs[len(refs)-1]); err == nil { // the index is a step behind
+		return "t=" + id.Bare()
+	}
+	return "t=" + refs[0].Bare()
+}
+
+func (s *subscriber) wants(e spool.Entry, root string) (event, bool) {
+	for _, p := range e.Places {
+		if s.mayRead(p.Group) && (s.want == "all" || s.want == "g="+string(p.Group) || s.want == root) {
+			return event{e.Seq, e.ID.Bare(), string(p.Group)}, true
+		}
+	}
+	return event{}, false
 }
 
 func (h *hub) join(s *subscriber) bool {
@@ -117,7 +135,7 @@ func (f *Forum) events(w http.ResponseWriter, r *http.Request) {
 		want = "g=" + q.Get("g")
 	} else if q.Get("t") != "" {
 		want = "t=" + q.Get("t")
-	} else if !strings.HasPrefix(want, "all") {
+	} else if !q.Has("all") {
 		http.Error(w, "400", http.StatusBadRequest)
 		return
 	} else {
@@ -136,8 +154,22 @@ func (f *Forum) events(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no")
-	fmt.Fprint(w, "retry: 15000\n\n")
+	fmt.Fprint(w, "retry: 3000\n\n")
 	if rc.Flush() != nil {
+		return
+	}
+	send := func(ev event) error {
+		b, err := json.Marshal(ev)
+		if err != nil {
+			return err
+		}
+		if _, err := fmt.Fprintf(w, "id: %d\ndata: %s\n\n", ev.seq, b); err != nil {
+			return err
+		}
+		return rc.Flush()
+	}
+	known, err := f.replay(v, s, since(r), send)
+	if err != nil {
 		return
 	}
 	beat := time.NewTicker(liveBeat)
@@ -149,12 +181,7 @@ func (f *Forum) events(w http.ResponseWriter, r *http.Request) {
 		case <-f.live.done:
 			return
 		case e := <-s.news:
-			b, err := json.Marshal(e)
-			if err != nil {
-				return
-			}
-			_, err = fmt.Fprintf(w, "data: %s\n\n", b)
-			if err != nil || rc.Flush() != nil {
+			if e.seq > known && send(e) != nil {
 				return
 			}
 		case <-beat.C:
@@ -163,4 +190,14 @@ func (f *Forum) events(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
+}
+
+// since is up to where a page was told already: what its browser heard last, or
+// what was known when it was made; 0: it does not say.
+func since(r *http.Request) spool.Seq {
+	n, err := strconv.ParseUint(r.Header.Get("Last-Event-ID"), 10, 64)
+	if err != nil {
+		n, _ = strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
+	}
+	return spool.Seq(n)
 }

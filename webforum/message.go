@@ -26,6 +26,7 @@ type messageData struct {
 	HideHref   string // "": the visitor does not decide
 	ReportHref string
 	Prev, Next string
+	Unread     bool // there is a mark to take away
 }
 
 func (f *Forum) messagePage(v *visitor) (*page, error) {
@@ -84,6 +85,7 @@ func (f *Forum) messagePage(v *visitor) (*page, error) {
 	}
 	for _, p := range e.Places {
 		if v.marks.known(p.Group) {
+			d.Unread = true
 			v.marks.read(p.Group, p.Number)
 		}
 	}

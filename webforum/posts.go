@@ -13,8 +13,7 @@ func (p *page) Posts() (template.HTML, error) {
 	if !ok {
 		return "", nil
 	}
-	w := &postWriter{page: p, nested: d.View == viewNested, reply: d.ReplyHref != "",
-		words: [...]string{p.tx.T("new"), p.tx.T("reply"), p.tx.T("edit"), p.tx.T("delete"), p.tx.T("post.ghost"), p.tx.T("post.gone")}}
+	w := newPostWriter(p, d.View == viewNested, d.ReplyHref != "")
 	n := 0
 	for i := range d.Posts {
 		n += len(d.Posts[i].Body) + 1200
@@ -28,11 +27,16 @@ func (p *page) Posts() (template.HTML, error) {
 	return template.HTML(w.b.String()), nil
 }
 
+func newPostWriter(p *page, nested, reply bool) *postWriter {
+	return &postWriter{page: p, nested: nested, reply: reply,
+		words: [...]string{p.tx.T("new"), p.tx.T("reply"), p.tx.T("edit"), p.tx.T("delete"), p.tx.T("post.ghost"), p.tx.T("post.gone"), p.tx.T("edited")}}
+}
+
 type postWriter struct {
 	*page
 	b             bytes.Buffer
 	nested, reply bool
-	words         [6]string
+	words         [7]string
 }
 
 // put writes strings by turns as they are and escaped.
@@ -62,12 +66,20 @@ func (w *postWriter) post(p *post) error {
 		w.put(`<p class="post ghost`+class+`" id="`, p.Anchor, `">`, text, "</p>\n")
 		return nil
 	}
-	w.put(`<article class="post`+class+`" id="`, p.Anchor, `" aria-labelledby="`, p.Anchor, `a">
+	folded := w.folded(p, class, p.MutedName)
+	id := p.Anchor
+	if folded {
+		id += "m"
+	}
+	w.put(`<article class="post`+class+`" id="`, id, `" aria-labelledby="`, p.Anchor, `a">
 <header><span class="av c`+strconv.Itoa(p.Color)+`" aria-hidden="true">`, p.Letter, `</span><h2 id="`, p.Anchor, `a" dir="auto">`, p.Author, `</h2>`)
 	if p.New {
 		w.put(`<span class="new">`, w.words[0], `</span>`)
 	}
 	w.trust(&p.Trust)
+	if p.History != "" {
+		w.put(`<a class="dim edited" href="`, p.History, `">`, w.words[6], `</a>`)
+	}
 	w.put(`<a class="when" href="`, p.Href, `"><time datetime="`, p.ISO, `" title="`, p.Full, `">`, p.Date, `</time></a></header>
 `)
 	if p.ParentName != "" {
@@ -92,6 +104,9 @@ func (w *postWriter) post(p *post) error {
 		w.put(`<a href="`, p.EditHref, `">`, w.words[2], `</a><a href="`, p.DelHref, `">`, w.words[3], `</a>`)
 	}
 	w.b.WriteString("</footer></article>\n")
+	if folded {
+		w.b.WriteString("</details>\n")
+	}
 	return nil
 }
 

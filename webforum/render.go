@@ -18,6 +18,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/spool"
 )
 
 //go:embed templates
@@ -54,6 +55,8 @@ type page struct {
 	Live    string // what the page wants to hear of: "g=GROUP" or "t=ROOT"
 	NoIndex bool
 	Notice  string
+
+	seq spool.Seq // of live pages: what came later is news; 0: what is here when it is sent
 }
 
 type crumb struct{ Text, Href string }
@@ -203,9 +206,12 @@ func (v *visitor) write(status int, b []byte) {
 // a page depends on must be among them. It adds who looks, and how.
 func (v *visitor) unchanged(marks ...any) bool {
 	s := sha256.New()
-	fmt.Fprintln(s, v.css, v.js, v.tx.lang, v.prefs, v.r.URL.Path, v.r.URL.RawQuery, v.now.In(v.Zone).YearDay(), v.marks.raw)
+	fmt.Fprintln(s, v.css, v.js, v.tx.lang, v.prefs, v.r.URL.Path, v.r.URL.RawQuery, v.now.In(v.Zone).YearDay(), v.marks.raw, v.guestSecret())
 	if v.account != nil {
-		fmt.Fprintln(s, v.account.Name, v.account.Admin, v.Waiting())
+		fmt.Fprintln(s, v.account.Name, v.account.Admin, v.Waiting(), v.Watched())
+		if v.Shelf != nil {
+			fmt.Fprintln(s, v.Shelf.Stamp(v.account.Name))
+		}
 	}
 	fmt.Fprintln(s, v.wardStamp())
 	fmt.Fprintln(s, marks...)
@@ -227,7 +233,7 @@ func (v *visitor) redirect(to string) {
 }
 
 func loadPages() (map[string]*template.Template, error) {
-	base, err := template.New("base.html").Funcs(template.FuncMap{"magnet": magnet, "dots": dots}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
+	base, err := template.New("base.html").Funcs(template.FuncMap{"magnet": magnet, "dots": dots, "pair": pairOf}).ParseFS(templateFiles, "templates/base.html", "templates/parts.html")
 	if err != nil {
 		return nil, err
 	}
@@ -248,6 +254,11 @@ func loadPages() (map[string]*template.Template, error) {
 	}
 	return out, nil
 }
+
+// pair hands two things to a template.
+type pair struct{ A, B any }
+
+func pairOf(a, b any) pair { return pair{a, b} }
 
 // dots lets a group's name be broken after its dots.
 func dots(s string) template.HTML {
@@ -337,8 +348,9 @@ func (p *page) PostChoices() (out [][2]string) {
 }
 
 // IsAdmin and HasLog say what the frame links to.
-func (p *page) IsAdmin() bool { return p.account != nil && p.account.Admin && p.Forum.Admin != nil }
-func (p *page) HasLog() bool  { return p.Ward != nil }
+func (p *page) IsAdmin() bool  { return p.account != nil && p.account.Admin && p.Forum.Admin != nil }
+func (p *page) HasShelf() bool { return p.Shelf != nil }
+func (p *page) HasLog() bool   { return p.Ward != nil }
 
 func (p *page) ChosenLang() string { return p.prefs.Lang }
 func (p *page) View() string       { return p.view() }

@@ -36,7 +36,10 @@ type post struct {
 	ParentHref, ParentName       string
 	ReplyHref, EditHref, DelHref string
 	Size                         string
-	Kids                         bool
+	Kids, Muted                  bool
+	MutedName                    string // as it was when the visitor muted the signer
+	Identity                     string // of a person's good signature
+	History                      string // address of earlier versions, or ""
 	seq                          spool.Seq
 }
 
@@ -56,6 +59,10 @@ type threadData struct {
 	FirstNew           string
 	ReplyHref, PostWhy string
 	Feed               string
+	News               string // "3 new posts", or ""
+	WatchAction        string // "": the visitor cannot watch
+	Watching           bool
+	Quick              *quickForm
 }
 
 type viewLink struct {
@@ -105,11 +112,12 @@ func (f *Forum) threadPage(v *visitor) (*page, error) {
 	if v.unchanged(stamp, g.Status, g.Count) {
 		return nil, nil
 	}
+	seq := v.Spool.Last()
 	_, posts, err := f.Threads.Thread(v.ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	t := &threadView{v: v, g: g, root: root, all: posts, read: v.marks.of(g.Name)}
+	t := &threadView{v: v, g: g, root: root, all: v.renewed(posts), read: v.marks.of(g.Name), seq: seq}
 	return t.page()
 }
 
@@ -120,6 +128,7 @@ type threadView struct {
 	root article.ID
 	all  []threads.Post
 	read ranges
+	seq  spool.Seq // what came later is news to the page
 	data threadData
 }
 
@@ -137,6 +146,8 @@ func (t *threadView) page() (*page, error) {
 	n, err := strconv.Atoi(v.r.URL.Query().Get("page"))
 	if v.r.URL.Query().Get("new") != "" {
 		n = t.firstNew(order)/per + 1
+	} else if v.r.URL.Query().Get("page") == "last" {
+		n = pages
 	} else if err != nil || n < 1 || n > pages {
 		n = 1
 	}
@@ -160,9 +171,19 @@ func (t *threadView) page() (*page, error) {
 		t.data.PostWhy = why
 	}
 	t.data.Feed = threadPath(t.g.Name, t.root) + "/feed.atom"
+	if v.account != nil && v.Shelf != nil {
+		t.data.WatchAction = threadPath(t.g.Name, t.root) + "/watch"
+		_, t.data.Watching = v.shelf().watches[t.root]
+	}
+	if n == pages {
+		t.data.Quick = t.quick()
+	}
+	if k := t.countNew(); k > 0 {
+		t.data.News = v.tx.N("news", k)
+	}
 	t.mark()
 	v.marks.save()
-	return &page{visitor: v, Name: "thread", Title: t.data.Subject, Group: string(t.g.Name), Data: &t.data, Live: "t=" + t.root.Bare(),
+	return &page{visitor: v, Name: "thread", Title: t.data.Subject, Group: string(t.g.Name), Data: &t.data, Live: "t=" + t.root.Bare(), seq: t.seq,
 		Crumbs: []crumb{{v.tx.T("groups"), "/"}, {string(t.g.Name), groupPath(t.g.Name)}}}, nil
 }
 
@@ -210,6 +231,15 @@ func (t *threadView) isNew(p *threads.Post) bool {
 	return len(t.read) > 0 && n > 0 && !t.read.has(n)
 }
 
+func (t *threadView) countNew() (n int) {
+	for i := range t.all {
+		if t.all[i].Seq != 0 && t.isNew(&t.all[i]) {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *threadView) firstNew(order []*threads.Node) int {
 	for i, n := range order {
 		if t.isNew(&n.Post) {
@@ -240,7 +270,8 @@ func (t *threadView) posts(order []*threads.Node, first int) error {
 		if p.Subject == t.data.Subject {
 			p.Subject = ""
 		}
-		if n.Parent != "" && known[n.Parent] != "" && (t.v.view() == viewLinear || n.Depth > 12) {
+		direct := i > 0 && order[i-1].ID == n.Parent // it stands just above
+		if !direct && n.Parent != "" && known[n.Parent] != "" && (t.v.view() == viewLinear || n.Depth > 12) {
 			p.ParentHref, p.ParentName = "#"+anchor(n.Parent), known[n.Parent]
 			if !onPage(order, n.Parent) {
 				p.ParentHref = messagePath(n.Parent)
@@ -372,7 +403,7 @@ func (v *visitor) fill(p *post, e spool.Entry, a *article.Article) {
 	kept, ok := v.Forum.bodies.get(bodyKey{e.Seq, v.tx.lang})
 	if !ok {
 		c := content.Of(a)
-		kept = &bodyKept{key: bodyKey{e.Seq, v.tx.lang}, body: v.body(c, e.ID), files: v.files(c, e.ID)}
+		kept = &bodyKept{key: bodyKey{e.Seq, v.tx.lang}, body: v.body(c, e.ID), files: v.files(c, e.ID), lock: a.Get("Cancel-Lock")}
 		v.Forum.bodies.put(kept)
 	}
 	v.fillWith(p, e, kept)
@@ -389,7 +420,14 @@ func (v *visitor) fillWith(p *post, e spool.Entry, kept *bodyKept) {
 	p.Trust = v.trust(e)
 	p.Raw, p.ReplyHref = p.Href+"/raw", p.Href+"/reply"
 	p.Size = v.tx.size(int64(e.Bytes))
-	if v.owns(e, p.Address) {
+	p.MutedName, p.Muted = v.muted(e)
+	if e.Proof.State == article.ProofHolds && e.Proof.Purpose != "gate" {
+		p.Identity = e.Proof.Identity
+	}
+	if e.Has&article.HasSupersedes != 0 {
+		p.History = p.Href + "/history"
+	}
+	if v.owns(e, kept.lock) {
 		p.EditHref, p.DelHref = p.Href+"/edit", p.Href+"/delete"
 	}
 }

@@ -33,6 +33,7 @@ type visitor struct {
 
 	Anonymous string         // of the Forum, as they are now
 	Trusted   []netip.Prefix //
+	secret    string         // of a guest who got it with this request
 }
 
 // prefs are what a visitor chose; they live in a cookie.
@@ -75,6 +76,8 @@ func (v *visitor) origin() agent.Origin {
 	o := agent.Origin{Door: "web", Addr: v.addr, TLS: v.r.TLS != nil, Trusted: true}
 	if v.account != nil {
 		o.Account = v.account.Name
+	} else {
+		o.Secret = v.guestSecret()
 	}
 	return o
 }

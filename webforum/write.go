@@ -2,7 +2,9 @@ package webforum
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"html/template"
@@ -11,6 +13,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +22,7 @@ import (
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/spill"
+	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -34,7 +38,8 @@ type writeData struct {
 	Group       string
 	Once        string
 	Errors      []formError
-	Hints       []string
+	Hints       []hint
+	Hinted      bool // the urgent ones were said
 	Preview     template.HTML
 	PreviewOf   string
 	Captcha     string
@@ -44,7 +49,15 @@ type writeData struct {
 	Reply, Edit bool
 	Crossposted []string
 	LostFiles   bool
-	Parent      *post
+	Kept        []keptFile // of the version that is edited
+	Draft       string     // when it was kept, in words
+	Drafts      []draftRow // others of the same form
+	CanKeep     bool
+	CanWatch    bool
+	Watch       bool
+
+	answers string // the text that is answered, as a reply begins with it
+	thread  article.Group
 }
 
 type formError struct{ Field, Text string }
@@ -68,7 +81,7 @@ func (f *Forum) postForm(v *visitor) (*page, error) {
 		return nil, err
 	}
 	d := &writeData{Heading: v.tx.T("post.new", g.Name), Action: groupPath(g.Name) + "/post", Group: string(g.Name)}
-	d.Groups = string(g.Name)
+	d.Groups, d.thread, d.Watch = string(g.Name), g.Name, true
 	if v.r.Method == http.MethodGet {
 		return v.writeForm(d, 0)
 	}
@@ -95,7 +108,8 @@ func (f *Forum) replyForm(v *visitor) (*page, error) {
 	d := &writeData{Heading: v.tx.T("reply.to", author), Action: messagePath(e.ID) + "/reply", Group: string(g.Name), Reply: true}
 	d.Subject = "Re: " + subject(e.Subject)
 	d.References = append(article.ParseReferences(e.References), e.ID)
-	d.Groups = e.Newsgroups
+	d.Groups, d.thread = e.Newsgroups, g.Name
+	d.answers = v.quote(a, author)
 	if fu := a.Get("Followup-To"); fu != "" && !strings.EqualFold(fu, "poster") {
 		d.Groups = fu
 	}
@@ -107,7 +121,7 @@ func (f *Forum) replyForm(v *visitor) (*page, error) {
 		d.Groups = string(g.Name)
 	}
 	if v.r.Method == http.MethodGet {
-		d.Body = v.quote(a, author)
+		d.Body = d.answers
 		return v.writeForm(d, 0)
 	}
 	return v.take(d)
@@ -130,25 +144,26 @@ func (v *visitor) answered() (e spool.Entry, a *article.Article, g spool.GroupIn
 	return e, nil, g, errPage(http.StatusNotFound, "error.article")
 }
 
-// owns says whether the visitor wrote an article: his key signed it.
-func (v *visitor) owns(e spool.Entry, _ string) bool {
-	return v.account != nil && v.account.Identity != "" && e.Proof.State == article.ProofHolds && e.Proof.Identity == v.account.Identity
-}
-
 // editForm replaces an own article by a new one: Supersedes (RFC 5536 §3.2.12).
 func (f *Forum) editForm(v *visitor) (*page, error) {
 	e, a, g, err := v.answered()
 	if err != nil {
 		return nil, err
 	}
-	if !v.owns(e, "") {
+	if !v.owns(e, a.Get("Cancel-Lock")) {
 		return nil, errPage(http.StatusForbidden, "edit.notyours")
 	}
 	d := &writeData{Heading: v.tx.T("edit.title"), Action: messagePath(e.ID) + "/edit", Group: string(g.Name), Edit: true}
 	d.Subject, d.Groups, d.Supersedes = strings.TrimSpace(content.Header(e.Subject)), e.Newsgroups, e.ID
 	d.References = append(article.ParseReferences(e.References), e.ID) // what answers the old one stays in one thread with the new
+	c := content.Of(a)
+	d.thread, d.Kept = g.Name, v.keptFiles(c)
 	if v.r.Method == http.MethodGet {
-		d.Body = unflow(content.Of(a))
+		d.Body = unflow(c)
+		d.Name, d.Email = content.Author(e.From)
+		if strings.HasSuffix(d.Email, ".invalid") {
+			d.Email = ""
+		}
 		return v.writeForm(d, 0)
 	}
 	return v.take(d)
@@ -184,13 +199,16 @@ func (f *Forum) deleteForm(v *visitor) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !v.owns(e, "") {
+	if !v.owns(e, a.Get("Cancel-Lock")) {
 		return nil, errPage(http.StatusForbidden, "edit.notyours")
 	}
 	if v.r.Method == http.MethodGet {
 		d := &deleteData{post: post{ID: e.ID.Bare(), Anchor: anchor(e.ID), Href: messagePath(e.ID)}, Action: messagePath(e.ID) + "/delete"}
 		v.fill(&d.post, e, a)
 		return &page{visitor: v, Name: "delete", Title: v.tx.T("delete.title"), Data: d, NoIndex: true}, nil
+	}
+	if err := v.makeSecret(); err != nil {
+		return nil, err
 	}
 	c := &composed{Subject: "cmsg cancel " + string(e.ID), Groups: e.Newsgroups, Cancel: e.ID, Body: v.tx.T("delete.body")}
 	v.author(c)
@@ -201,13 +219,62 @@ func (f *Forum) deleteForm(v *visitor) (*page, error) {
 	return nil, nil
 }
 
-// take reads a form that was sent, and posts it, shows a preview, or says what is wrong.
+// take reads a form that was sent, and posts it, keeps it, shows a preview, or says
+// what is wrong.
 func (v *visitor) take(d *writeData) (*page, error) {
 	fields, err := v.fields(&d.composed)
 	defer d.close()
 	if err != nil {
 		return nil, err
 	}
+	v.fillForm(d, fields)
+	if fields["fix"] != "" {
+		v.fix(fields["fix"], &d.composed, d.answers)
+		fields["body"], fields["subject"], fields["preview"] = d.Body, d.Subject, "1"
+	}
+	if fields["preview"] != "" || fields["keep"] != "" {
+		if v.keepsDrafts() {
+			switch err := v.keepDraft(d.Action, d.Heading, d.Once, fields); {
+			case errors.Is(err, members.ErrFull):
+				d.Errors = append(d.Errors, formError{"", v.tx.T("draft.full")})
+			case err != nil:
+				return nil, err
+			default:
+				d.Draft = v.tx.T("draft.kept", v.now.In(v.Zone).Format("15:04"))
+			}
+		}
+		d.LostFiles = len(d.files) > 0
+		if fields["keep"] != "" {
+			return v.writeForm(d, 0)
+		}
+		v.check(d)
+		return v.preview(d)
+	}
+	v.check(d)
+	if len(d.Errors) == 0 && len(d.files) == 0 && !d.Hinted {
+		for _, h := range v.hints(&d.composed, d.answers) {
+			if h.Urgent && (h.Name != "empty" || len(d.keep(fields)) == 0) {
+				d.Hints = append(d.Hints, h)
+			}
+		}
+		if len(d.Hints) > 0 {
+			d.Hinted = true
+			return v.writeForm(d, http.StatusUnprocessableEntity)
+		}
+	}
+	if v.needsCaptcha() && (fields["website"] != "" || !v.captcha.check(fields["captcha"], fields["answer"], v.now)) {
+		d.Errors = append(d.Errors, formError{"answer", v.tx.T("captcha.wrong")})
+	}
+	if len(d.Errors) > 0 {
+		d.LostFiles = len(d.files) > 0
+		return v.writeForm(d, http.StatusUnprocessableEntity)
+	}
+	d.parts = d.keep(fields)
+	return v.send(d, fields["back"] == "thread")
+}
+
+// fillForm puts the fields of a form where the form had them.
+func (v *visitor) fillForm(d *writeData, fields map[string]string) {
 	d.Name, d.Email = clip(fields["name"], 100), clip(fields["email"], 200)
 	if s := strings.TrimSpace(fields["subject"]); s != "" || !d.Reply {
 		d.Subject = clip(s, 400)
@@ -217,39 +284,39 @@ func (v *visitor) take(d *writeData) (*page, error) {
 		d.Groups = g
 	}
 	d.FollowupTo = strings.TrimSpace(fields["followup"])
-	v.check(d)
-	if fields["preview"] != "" {
-		d.LostFiles = len(d.files) > 0
-		return v.preview(d)
+	d.Watch, d.Hinted = fields["watch"] != "", fields["hinted"] != ""
+	for i := range d.Kept {
+		d.Kept[i].Keep = fields["keepfile."+strconv.Itoa(d.Kept[i].part.Index)] != ""
 	}
-	if v.needsCaptcha() && (fields["website"] != "" || !v.captcha.check(fields["captcha"], fields["answer"], v.now)) {
-		d.Errors = append(d.Errors, formError{"answer", v.tx.T("captcha.wrong")})
+	if len(d.Once) != 24 && fields["back"] == "thread" { // a line in a chat: what comes twice at once is one
+		sum := sha256.Sum256([]byte(d.Action + "\x00" + d.Body + "\x00" + d.Name + "\x00" + v.session + v.addr.String() + strconv.FormatInt(v.now.Unix()/10, 10)))
+		d.Once = hex.EncodeToString(sum[:12])
 	}
-	if len(d.Errors) > 0 {
-		d.LostFiles = len(d.files) > 0
-		return v.writeForm(d, http.StatusUnprocessableEntity)
-	}
-	return v.send(d)
 }
 
-func (v *visitor) send(d *writeData) (*page, error) {
+// send posts what the form holds. back: to the thread, not to the article.
+func (v *visitor) send(d *writeData, back bool) (*page, error) {
 	shown := d.composed
+	if err := v.makeSecret(); err != nil {
+		return nil, err
+	}
 	v.author(&d.composed)
-	done, _ := v.onces.begin(d.Once, v.now)
+	key := onceKey(d.Once, &shown)
+	done, _ := v.onces.begin(key, v.now)
 	if done != nil { // sent twice: wait for the first
 		select {
 		case <-done:
 		case <-v.ctx.Done():
 			return nil, v.ctx.Err()
 		}
-		if id := v.onces.result(d.Once); id != "" {
+		if id := v.onces.result(key); id != "" {
 			v.redirect(messagePath(id))
 			return nil, nil
 		}
 		return nil, errPage(http.StatusConflict, "error.busy")
 	}
 	res, err := v.inject(&d.composed)
-	v.onces.end(d.Once, res.ID)
+	v.onces.end(key, res.ID)
 	var ref *agent.Refusal
 	switch {
 	case errors.As(err, &ref):
@@ -264,9 +331,20 @@ func (v *visitor) send(d *writeData) (*page, error) {
 	case err != nil:
 		return nil, err
 	}
-	if v.account == nil {
+	return v.sent(d, &shown, res, back)
+}
+
+// sent tidies up after an article is in.
+func (v *visitor) sent(d *writeData, shown *composed, res agent.Result, back bool) (*page, error) {
+	if v.account == nil && !d.Edit {
 		v.prefs.Name, v.prefs.Email = shown.Name, shown.Email
 		v.savePrefs()
+	}
+	v.onces.settle(d.Once, res.ID, v.now)
+	if v.keepsDrafts() {
+		if err := v.Shelf.DropDraft(v.ctx, v.account.Name, d.Once); err != nil {
+			v.Log.Warn("forum: drop a draft that was sent", "error", err)
+		}
 	}
 	if res.Waiting {
 		return &page{visitor: v, Name: "waiting", Title: v.tx.T("post.waiting"), Status: http.StatusAccepted, Data: d.Group, NoIndex: true}, nil
@@ -277,8 +355,30 @@ func (v *visitor) send(d *writeData) (*page, error) {
 		}
 	}
 	v.marks.save()
-	v.redirect(messagePath(res.ID))
+	if err := v.Threads.Hurry(v.ctx, res.Entry.Seq, hurry); err != nil {
+		v.Log.Warn("forum: thread index", "error", err)
+	}
+	if d.Watch && v.keepsDrafts() && !d.Edit {
+		if err := v.watch(d.thread, res.ID); err != nil {
+			v.Log.Info("forum: watch what was sent", "account", v.account.Name, "error", err)
+		}
+	}
+	to := messagePath(res.ID)
+	if root, err := v.Threads.Root(res.ID); back && err == nil {
+		to = threadPath(d.thread, root) + "?page=last#" + anchor(res.ID)
+	}
+	v.redirect(to)
 	return nil, nil
+}
+
+// onceKey names what a form held when it was sent: the same form with another text,
+// from a browser's cache, is another article.
+func onceKey(once string, c *composed) string {
+	if len(once) != 24 {
+		return ""
+	}
+	sum := sha256.Sum256([]byte(once + "\x00" + c.Subject + "\x00" + c.Body))
+	return hex.EncodeToString(sum[:12])
 }
 
 // onces remembers for a while which form became which article, so that a form sent
@@ -334,6 +434,13 @@ func (o *onces) end(key string, id article.ID) {
 		delete(o.sent, key)
 	}
 	close(x.done)
+}
+
+// settle notes that a form became an article, under one more name.
+func (o *onces) settle(key string, id article.ID, now time.Time) {
+	if done, _ := o.begin(key, now); done == nil {
+		o.end(key, id)
+	}
 }
 
 func (o *onces) result(key string) article.ID {
@@ -422,11 +529,17 @@ func (v *visitor) writeForm(d *writeData, status int) (*page, error) {
 		}
 		d.Once = strings.ToLower(base32.StdEncoding.EncodeToString(raw[:]))
 	}
+	d.CanKeep, d.CanWatch = v.keepsDrafts(), v.keepsDrafts() && !d.Edit
 	if v.r.Method == http.MethodGet {
-		if v.account != nil {
+		switch {
+		case d.Edit:
+		case v.account != nil:
 			d.Name, d.Email = v.account.Name, v.account.Email
-		} else {
+		default:
 			d.Name, d.Email = v.prefs.Name, v.prefs.Email
+		}
+		if err := v.openDraft(d); err != nil {
+			return nil, err
 		}
 	}
 	d.MaxSize = v.tx.size(v.MaxPost)
@@ -452,7 +565,7 @@ func (v *visitor) preview(d *writeData) (*page, error) {
 		return v.writeForm(d, http.StatusUnprocessableEntity)
 	}
 	d.Preview, d.PreviewOf = v.body(content.Of(a), c.ID), c.Name
-	d.Hints = v.hints(&c, d.Reply)
+	d.Hints, d.Hinted = v.hints(&d.composed, d.answers), true
 	return v.writeForm(d, 0)
 }
 

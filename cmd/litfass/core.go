@@ -20,6 +20,8 @@ import (
 	"github.com/litfass/litfass/smtpd/courier"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
+	"github.com/litfass/litfass/spool/threads"
+	"github.com/litfass/litfass/webforum/past"
 	"github.com/litfass/litfass/webforum/ward"
 )
 
@@ -41,6 +43,7 @@ type core struct {
 	peers   *peerBook
 	ward    *ward.Ward
 	shown   spool.Store // the spool without what moderators hid: for all who ask for articles
+	past    *past.Book  // versions of articles that were replaced
 	agent   *agent.Agent
 
 	banned    agent.Banned
@@ -58,6 +61,7 @@ type core struct {
 	// Set by a running node only.
 	followers   *agent.Followers
 	peerFigures func(*peerStatusJSON)
+	threads     atomic.Pointer[threads.Index] // while the forum is open
 
 	lazy     sync.Mutex // of what is opened when first asked for:
 	feeds    *syndicate.Poller

@@ -48,7 +48,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	}
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
-		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, Moderation: forumModeration{k.agent}, Ward: k.ward, Admin: forumAdmin{s, &control{core: k}}, State: k.state, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
+		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, Moderation: forumModeration{k.agent}, Ward: k.ward, Admin: forumAdmin{s, &control{core: k}}, State: k.state, Shelf: k.members, Past: k.past, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
 		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log, SetupCode: code,
 	}
 	h, err := f.Handler()
@@ -61,6 +61,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 		f.SetGuests(cfg.HTTP.Anonymous, prefixes(cfg.HTTP.Trusted), prefixes(cfg.HTTP.Proxies))
 		return nil
 	})
+	k.threads.Store(index)
 	s.forum, s.threads, s.setupCode, s.member = h, index, code, f.Member
 	var over sync.WaitGroup
 	over.Go(func() {
@@ -73,6 +74,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	return &part{name: "forum", stop: func(context.Context) error {
 		cancel()
 		over.Wait()
+		k.threads.Store(nil)
 		k.followers.Stop(index.Name())
 		return errors.Join(index.Flush(), cache.Close())
 	}}, nil

@@ -13,6 +13,7 @@ import (
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
+	"github.com/litfass/litfass/webforum/past"
 	"github.com/litfass/litfass/webforum/ward"
 )
 
@@ -68,6 +69,7 @@ func (k *core) openAgent(context.Context) error {
 	if k.ward, err = ward.New(db, k.now); err != nil {
 		return err
 	}
+	k.past = &past.Book{DB: db, Now: k.now}
 	k.shown = ward.NewScreen(k.spool, k.ward)
 	if k.peers, err = newPeerBook(db, k.cfg); err != nil {
 		return err
@@ -79,6 +81,7 @@ func (k *core) openAgent(context.Context) error {
 	k.agent = &agent.Agent{
 		Host: k.host, Spool: k.spool, State: db, Members: k.members, Peers: k.peers,
 		Limits: k.limits(), Policy: k.cfg.policy(), Filters: k.filters(), Barred: k.barredAccount, Now: k.now, Log: k.log,
+		Superseded: k.superseded, Withdrawn: k.withdrawn,
 	}
 	return nil
 }

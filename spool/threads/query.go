@@ -93,6 +93,36 @@ func (x *Index) List(ctx context.Context, g article.Group, o Order, from string,
 	return list, "", ctx.Err()
 }
 
+// Find returns the line of one thread as List does, by the id of its beginning or
+// of any article in it. Without such a thread the error is spool.ErrNotFound.
+func (x *Index) Find(ctx context.Context, g article.Group, id article.ID) (Thread, error) {
+	if err := x.Flush(); err != nil {
+		return Thread{}, err
+	}
+	var t *info
+	err := x.db.View(func(tx *state.Tx) error {
+		a, err := getArt(tx, hashOf(id))
+		if err != nil || a == nil {
+			return errors.Join(err, spool.ErrNotFound)
+		}
+		root, err := resolve(tx, a.root)
+		if err != nil {
+			return err
+		}
+		t, err = getInfo(tx, root)
+		return err
+	})
+	if err != nil {
+		return Thread{}, err
+	}
+	if t != nil {
+		if row, ok := x.line(ctx, g, t); ok {
+			return row, nil
+		}
+	}
+	return Thread{}, spool.ErrNotFound
+}
+
 // page reads rows of a list in one transaction. more is the key to go on from.
 func (x *Index) page(g article.Group, o Order, start string, n int) (keys []string, list []*info, more string, err error) {
 	bucket := active
@@ -441,6 +471,14 @@ func (x *Index) Sweep(ctx context.Context) (int, error) {
 		from = next
 	}
 	return gone, ctx.Err()
+}
+
+// Forget forgets an article that was withdrawn; Sweep would do it later.
+func (x *Index) Forget(id article.ID) error {
+	if err := x.Flush(); err != nil {
+		return err
+	}
+	return x.bury([]*art{{id: id}})
 }
 
 // bury turns articles into ghosts and counts their threads again.

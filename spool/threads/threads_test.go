@@ -2,6 +2,7 @@ package threads
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 	"path/filepath"
@@ -251,6 +252,36 @@ func TestGone(t *testing.T) {
 	}
 	if got := threadsOf(t, x, "g"); got != "1:c" {
 		t.Errorf("%s", got)
+	}
+}
+
+func TestFindAndForget(t *testing.T) {
+	l := &log{}
+	l.add("a", "s", "g")
+	l.add("b", "Re: s", "g h", "a")
+	l.add("c", "Re: s", "g", "b")
+	x, _ := open(t, t.TempDir(), l)
+	feed(t, x, l.all...)
+	for _, id := range []article.ID{"<a@x>", "<c@x>"} {
+		row, err := x.Find(context.Background(), "h", id)
+		if err != nil || row.Root != "<a@x>" || row.Posts != 3 || row.High != 2 {
+			t.Errorf("%s: %+v %v", id, row, err)
+		}
+	}
+	if _, err := x.Find(context.Background(), "g", "<none@x>"); !errors.Is(err, spool.ErrNotFound) {
+		t.Errorf("of none: %v", err)
+	}
+	l.all = l.all[1:]
+	for range 2 {
+		if err := x.Forget("<a@x>"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if row, err := x.Find(context.Background(), "g", "<c@x>"); err != nil || row.Posts != 2 || row.Root != "<a@x>" {
+		t.Errorf("%+v %v", row, err)
+	}
+	if err := x.Forget("<none@x>"); err != nil {
+		t.Error(err)
 	}
 }
 

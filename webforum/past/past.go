@@ -111,20 +111,53 @@ func (b *Book) Before(id article.ID) ([]Version, error) {
 		return nil, nil
 	}
 	var out []Version
+	err := b.DB.View(func(tx *state.Tx) (err error) {
+		out, err = b.chain(tx, id)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("versions before %s: %w", id, err)
+	}
+	return out, nil
+}
+
+// Replaced returns of each article that replaced others what Before does, without
+// the texts. Articles that replaced none are left out.
+func (b *Book) Replaced(ids []article.ID) (map[article.ID][]Version, error) {
+	if b.none() {
+		return nil, nil
+	}
+	out := map[article.ID][]Version{}
 	err := b.DB.View(func(tx *state.Tx) error {
-		for len(out) < Deepest {
-			v, err := b.table().In(tx, string(id))
-			if errors.Is(err, state.ErrNotFound) {
-				return nil
-			} else if err != nil {
+		for _, id := range ids {
+			list, err := b.chain(tx, id)
+			if err != nil {
 				return err
 			}
-			out, id = append(out, v), v.ID
+			for i := range list {
+				list[i].Wire = nil
+			}
+			if len(list) > 0 {
+				out[id] = list
+			}
 		}
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("versions before %s: %w", id, err)
+		return nil, fmt.Errorf("what was replaced: %w", err)
+	}
+	return out, nil
+}
+
+func (b *Book) chain(tx *state.Tx, id article.ID) (out []Version, err error) {
+	for len(out) < Deepest {
+		v, err := b.table().In(tx, string(id))
+		if errors.Is(err, state.ErrNotFound) {
+			break
+		} else if err != nil {
+			return nil, err
+		}
+		out, id = append(out, v), v.ID
 	}
 	return out, nil
 }

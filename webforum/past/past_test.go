@@ -54,6 +54,9 @@ func TestVersions(t *testing.T) {
 	if list[0].Wire != nil || !strings.Contains(string(list[1].Wire), "\r\none\r\n") || list[1].Date.Day() != 5 {
 		t.Errorf("kept %q", list)
 	}
+	if m, err := b.Replaced([]article.ID{"<v3@x>", "<v2@x>", "<v1@x>"}); err != nil || len(m) != 2 || len(m["<v3@x>"]) != 2 || m["<v2@x>"][0].ID != "<v1@x>" {
+		t.Errorf("replaced %v, %v", m, err)
+	}
 	if err := b.Keep(make1(t, "<l@x>", "loop"), "<l@x>"); err != nil {
 		t.Fatal(err)
 	}

@@ -1,31 +1,47 @@
-// What script adds: keys, news of new articles, quoting a selection, drafts in the
-// browser, files by drag. Every page does without it.
+// What script adds: keys, live threads, quoting a selection, drafts kept while one
+// types, files by drag, progress of uploads. Every page does without it.
 (() => {
   "use strict";
   const $ = (s, e = document) => e.querySelector(s);
-  const all = (s) => [...document.querySelectorAll(s)];
+  const all = (s, e = document) => [...e.querySelectorAll(s)];
+  const html = (text) => new DOMParser().parseFromString(text, "text/html");
+  const store = (area, key, value) => {
+    try {
+      if (value === undefined) return area().getItem(key);
+      value === null ? area().removeItem(key) : area().setItem(key, value);
+    } catch (_) {}
+    return null;
+  };
+  const session = () => sessionStorage;
+  const local = () => localStorage;
+  const say = document.body.dataset;
 
-  // Keys, as in DFeed. Never while a field is filled in, never with a modifier.
-  const items = () => all(".post:not(.ghost), .threads > li, .groups > li, .index > li, .hits > li");
+  // Keys: those of DFeed, and n and p. Never while a field is filled in.
+  const items = () => all(".posts > .post:not(.ghost), main > .post, .threads > li, .groups > li, .index > li, .hits > li");
   let at = -1;
   const go = (i) => {
     const list = items();
-    if (!list.length) return;
+    if (!list.length) return false;
     if (list[at]) list[at].classList.remove("cur");
     at = Math.max(0, Math.min(list.length - 1, i));
     const e = list[at];
     e.classList.add("cur");
     e.scrollIntoView({ block: "nearest" });
     if (e.getBoundingClientRect().height > innerHeight) e.scrollIntoView();
-    const a = $("a.t, .when, a", e);
+    const a = $("a.t, .when, summary, a", e);
     if (a) a.focus({ preventScroll: true });
+    return true;
+  };
+  const isNew = (e) => e.classList.contains("unread") || !!$(".new", e);
+  const turn = (way) => {
+    const a = $(`[rel=${way}]`);
+    if (a) location = a.href;
+    return !!a;
   };
   const unread = (step) => {
     const list = items();
-    for (let i = at + step; i >= 0 && i < list.length; i += step)
-      if (list[i].classList.contains("unread") || $(".new", list[i])) return go(i);
-    const next = $(step > 0 ? "[rel=next]" : "[rel=prev]");
-    if (next) location = next.href;
+    for (let i = at + step; i >= 0 && i < list.length; i += step) if (isNew(list[i])) return go(i);
+    return turn(step > 0 ? "next" : "prev");
   };
   const click = (s) => {
     const cur = items()[at];
@@ -33,27 +49,70 @@
     if (a) a.click();
     return !!a;
   };
+  const open = () => click("a.t, .when, .index a");
+  const up = () => click("[data-key=u]") || (all(".crumbs a").pop() || { click() {} }).click();
+  const markUnread = () => {
+    const cur = items()[at];
+    const a = cur && $("a.when", cur);
+    if (!a) return click("[data-key=unread]");
+    fetch(a.pathname + "/unread", { method: "POST", redirect: "manual" }).then(() => cur.classList.add("unread"));
+    return true;
+  };
+  const link = (n) => {
+    const cur = items()[at];
+    const a = cur && all(".body a[href]", cur)[n - 1];
+    if (a) a.click();
+    return !!a;
+  };
+  const help = async () => {
+    let d = $("dialog.help");
+    if (!d) {
+      const page = html(await (await fetch("/help")).text());
+      d = document.createElement("dialog");
+      d.className = "help";
+      const title = $("h2", page);
+      const close = document.createElement("button");
+      close.type = "button";
+      close.textContent = "×";
+      close.setAttribute("aria-label", say.close);
+      close.onclick = () => d.close();
+      d.setAttribute("aria-label", title.textContent);
+      d.append(close, title, $("dl.keys", page));
+      d.addEventListener("click", (e) => e.target === d && d.close());
+      document.body.append(d);
+    }
+    d.showModal();
+  };
   const keys = {
     j: () => go(at + 1),
     k: () => go(at - 1),
+    J: () => go(at + 1) && open(),
+    K: () => go(at - 1) && open(),
     n: () => unread(1),
     p: () => click("[data-key=p]") || unread(-1),
-    o: () => click("a.t, .when"),
-    u: () => click("[data-key=u]") || (all(".crumbs a").pop() || { click() {} }).click(),
+    o: open,
+    b: up,
+    u: markUnread,
     r: () => click("[data-key=r]"),
     c: () => click("[data-key=c]"),
-    "]": () => click("[rel=next]"),
-    "[": () => click("[rel=prev]"),
+    w: () => click("[data-key=w]"),
+    h: () => turn("prev"),
+    l: () => turn("next"),
+    "[": () => turn("prev"),
+    "]": () => turn("next"),
     "/": () => $("#q") && $("#q").focus(),
-    "?": () => (location = "/help"),
+    "?": help,
   };
+  const held = { ArrowDown: keys.j, ArrowUp: keys.k, ArrowLeft: keys.h, ArrowRight: keys.l };
   addEventListener("keydown", (e) => {
-    if (e.ctrlKey || e.altKey || e.metaKey || e.isComposing) return;
+    if (e.altKey || e.metaKey || e.isComposing || $("dialog[open]")) return;
     if (/^(INPUT|TEXTAREA|SELECT|AUDIO|VIDEO)$/.test(e.target.tagName) || e.target.isContentEditable) {
       if (e.key === "Escape") e.target.blur();
       return;
     }
-    const f = keys[e.key];
+    let f = e.ctrlKey ? held[e.key] : keys[e.key];
+    if (!e.ctrlKey && /^[1-9]$/.test(e.key)) f = () => link(+e.key);
+    if (e.key === " " && !e.ctrlKey && !e.shiftKey && !/^(BUTTON|SUMMARY|A)$/.test(e.target.tagName) && innerHeight + scrollY >= document.documentElement.scrollHeight - 2) f = keys.n;
     if (f) {
       e.preventDefault();
       f();
@@ -64,29 +123,105 @@
   addEventListener("click", (e) => {
     const a = e.target.closest && e.target.closest('a[href$="/reply"]');
     const text = String(getSelection()).trim();
-    if (a && text) try { sessionStorage.setItem("quote", JSON.stringify([a.pathname, text])); } catch (_) {}
+    if (a && text) store(session, "quote", JSON.stringify([a.pathname, text]));
   });
+
+  // Sending with progress. What went wrong is said above the form, which stays as it
+  // is, files too.
+  const bar = document.createElement("progress");
+  const complain = (form, page) => {
+    all(".notice", form.parentNode).forEach((n) => n.closest("form") || n.remove());
+    const found = all("[role=alert], .hints", page);
+    for (const n of found.length ? found : all("main .empty, main > p", page)) form.before(document.adoptNode(n));
+    for (const name of ["captcha", "hinted"]) {
+      const now = $(`input[name=${name}]`, page);
+      const old = $(`input[name=${name}]`, form);
+      if (now && old) old.value = now.value;
+      else if (now) form.append(document.adoptNode(now));
+    }
+    const q = $("label[for=answer]", page);
+    if (q && $("label[for=answer]", form)) $("label[for=answer]", form).textContent = q.textContent;
+    const n = form.previousElementSibling;
+    if (n) n.scrollIntoView({ block: "nearest" });
+  };
+  const send = (form, done) => {
+    const x = new XMLHttpRequest();
+    const buttons = all("button", form);
+    const end = () => {
+      buttons.forEach((b) => (b.disabled = false));
+      bar.remove();
+    };
+    x.open("POST", form.action);
+    x.upload.onprogress = (e) => {
+      if (!e.lengthComputable || e.total < 100000) return;
+      if (!bar.isConnected) form.append(bar);
+      bar.max = e.total;
+      bar.value = e.loaded;
+      bar.setAttribute("aria-label", say.upload);
+    };
+    x.onload = () => {
+      end();
+      if (x.status >= 200 && x.status < 300 && x.responseURL !== form.action) return done(x.responseURL);
+      complain(form, html(x.responseText));
+    };
+    x.onerror = () => {
+      end();
+      const p = document.createElement("p");
+      p.className = "notice bad";
+      p.setAttribute("role", "alert");
+      p.textContent = say.offline;
+      form.before(p);
+    };
+    x.send(new FormData(form));
+    buttons.forEach((b) => (b.disabled = true));
+  };
+
   const form = $("form.write[enctype]");
   const box = form && form.body;
   if (box) {
-    try {
-      const q = JSON.parse(sessionStorage.getItem("quote") || "null");
-      sessionStorage.removeItem("quote");
-      if (q && q[0] === location.pathname)
-        box.value = box.value.split("\n")[0] + "\n" + q[1].split("\n").map((l) => "> " + l).join("\n") + "\n\n";
-    } catch (_) {}
-    // A draft stays in this browser until the article is sent.
+    const quote = JSON.parse(store(session, "quote") || "null");
+    store(session, "quote", null);
+    if (quote && quote[0] === location.pathname)
+      box.value = box.value.split("\n")[0] + "\n" + quote[1].split("\n").map((l) => "> " + l).join("\n") + "\n\n";
+    // A draft: at the node for members, and in this browser until one of them has it.
     const key = "draft " + form.action;
+    const kept = $("#kept");
     const start = box.value;
-    try {
-      const old = localStorage.getItem(key);
-      if (old && old !== start && !$(".preview") && !$(".bad")) box.value = old;
-      box.addEventListener("input", () => localStorage.setItem(key, box.value));
-      form.addEventListener("submit", (e) => {
-        if (!e.submitter || e.submitter.name !== "preview") localStorage.removeItem(key);
+    const old = store(local, key);
+    if (old && old !== start && !("kept" in form.dataset) && !$(".preview") && !$(".bad") && !$(".hints")) box.value = old;
+    let timer = 0;
+    const keep = async (last) => {
+      clearTimeout(timer);
+      timer = 0;
+      if (!form.dataset.draft) return;
+      const fields = new URLSearchParams({ action: new URL(form.action).pathname, heading: form.dataset.heading });
+      for (const n of ["name", "email", "subject", "body", "groups", "followup"]) if (form[n]) fields.set(n, form[n].value);
+      try {
+        const res = await fetch(form.dataset.draft, { method: "PUT", body: fields, keepalive: !!last && fields.toString().length < 60000 });
+        if (!res.ok) throw 0;
+        kept.textContent = await res.text();
+        store(local, key, null);
+      } catch (_) {
+        if (kept) kept.textContent = say.unkept;
+      }
+    };
+    form.addEventListener("input", (e) => {
+      if (e.target.type === "file") return;
+      store(local, key, box.value);
+      if (!timer) timer = setTimeout(keep, 3000);
+    });
+    addEventListener("pagehide", () => timer && keep(true));
+    form.addEventListener("submit", (e) => {
+      clearTimeout(timer);
+      timer = 0;
+      if (e.submitter && e.submitter.name) return;
+      e.preventDefault();
+      send(form, (to) => {
+        store(local, key, null);
+        location = to;
       });
-    } catch (_) {}
-    box.addEventListener("keydown", (e) => {
+    });
+    form.addEventListener("keydown", (e) => {
       if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) form.requestSubmit();
     });
     // Files by drag and by paste.
@@ -110,30 +245,77 @@
     }
   }
 
-  // News of new articles: one connection, closed while the page is hidden.
-  const want = document.body.dataset.live;
+  // A thread's end: what one writes there is sent without leaving the page.
+  const posts = $(".posts[data-tail]");
+  const quick = $("form.quick");
+  if (quick) {
+    const word = quick.body;
+    const key = "quick " + location.pathname;
+    word.value = word.value || store(local, key) || "";
+    word.addEventListener("input", () => store(local, key, word.value || null));
+    word.addEventListener("keydown", (e) => {
+      if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) quick.requestSubmit();
+    });
+    quick.addEventListener("submit", (e) => {
+      e.preventDefault();
+      send(quick, (to) => {
+        word.value = "";
+        store(local, key, null);
+        all(".notice.bad", quick.parentNode).forEach((n) => n.remove());
+        word.focus();
+        if (!live || live.readyState === 2) {
+          location = to;
+          location.reload();
+        }
+      });
+    });
+  }
+
+  // News: one connection, closed while the page is hidden. On the last page of a
+  // thread articles appear; elsewhere a button tells how many there are.
+  const want = say.live;
+  let live;
   if (want && window.EventSource) {
     let n = 0;
-    let source;
-    const bar = document.createElement("button");
-    bar.className = "button live";
-    bar.type = "button";
-    bar.onclick = () => location.reload();
-    const open = () => {
-      source = new EventSource("/events?" + (want === "all" ? want : want[0] + "=" + encodeURIComponent(want.slice(2))));
-      source.onmessage = () => {
-        const d = document.body.dataset;
-        bar.textContent = ++n === 1 ? d.newOne : d.newOther.replace("0", n);
-        if (!bar.isConnected) {
-          bar.setAttribute("aria-live", "polite");
-          $("main").append(bar);
-        }
+    let seen = say.seq;
+    const more = document.createElement("button");
+    more.className = "button live";
+    more.type = "button";
+    more.onclick = () => location.reload();
+    const count = () => {
+      more.textContent = ++n === 1 ? say.newOne : say.newOther.replace("0", n);
+      if (!more.isConnected) {
+        more.setAttribute("aria-live", "polite");
+        $("main").append(more);
+      }
+    };
+    let turnOf = Promise.resolve();
+    const add = async (id) => {
+      const path = "/m/" + encodeURIComponent(id).replace("%40", "@");
+      const res = await fetch(`${path}/post?g=${encodeURIComponent(posts.dataset.tail)}&s=${encodeURIComponent(posts.dataset.subject)}`);
+      if (!res.ok) return;
+      const post = $(".post", html(await res.text()));
+      if (!post || document.getElementById(post.id)) return;
+      const low = innerHeight + scrollY >= document.documentElement.scrollHeight - 300;
+      posts.append(document.adoptNode(post));
+      if (low) scrollTo(0, document.documentElement.scrollHeight);
+    };
+    const connect = () => {
+      live = new EventSource(`/events?${want === "all" ? want : want[0] + "=" + encodeURIComponent(want.slice(2))}&after=${seen}`);
+      live.onmessage = (e) => {
+        seen = e.lastEventId || seen;
+        if (posts && want[0] === "t") turnOf = turnOf.then(() => add(JSON.parse(e.data).id)).catch(count);
+        else count();
       };
     };
     document.addEventListener("visibilitychange", () => {
-      if (document.hidden) source.close();
-      else if (source.readyState === 2) open();
+      if (document.hidden) live.close();
+      else if (live.readyState === 2) connect();
     });
-    open();
+    if (posts) {
+      posts.setAttribute("role", "log");
+      posts.setAttribute("aria-live", "polite");
+    }
+    connect();
   }
 })();
