@@ -268,7 +268,7 @@ func TestGuestEdits(t *testing.T) {
 	inert(t, "history", hist.body)
 	has(t, hist, "<del>- before</del>\n<ins>+ after</ins>")
 	// the new version stands where the old one stood: no ghost, the answer below it
-	thread := w.get(w.get("/g/misc.test/t/"+strings.TrimPrefix(first, "/m/")).locationOr("/g/misc.test/t/" + strings.TrimPrefix(first, "/m/")))
+	thread := w.get(w.get("/g/misc.test/t/" + strings.TrimPrefix(first, "/m/")).locationOr("/g/misc.test/t/" + strings.TrimPrefix(first, "/m/")))
 	hasNot(t, thread, "ghost")
 	if a, b := strings.Index(thread.body, "after"), strings.Index(thread.body, "an answer"); a < 0 || b < a {
 		t.Errorf("order %d %d", a, b)
