@@ -130,7 +130,7 @@ func (f *Forum) events(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "503", http.StatusServiceUnavailable)
 		return
 	}
-	want := r.URL.RawQuery
+	want := "all"
 	if q := r.URL.Query(); q.Get("g") != "" {
 		want = "g=" + q.Get("g")
 	} else if q.Get("t") != "" {
@@ -138,8 +138,6 @@ func (f *Forum) events(w http.ResponseWriter, r *http.Request) {
 	} else if !q.Has("all") {
 		http.Error(w, "400", http.StatusBadRequest)
 		return
-	} else {
-		want = "all"
 	}
 	s := &subscriber{want: want, mayRead: v.mayRead, news: make(chan event, 16)}
 	if !f.live.join(s) {
