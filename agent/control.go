@@ -69,12 +69,14 @@ func (in *relaying) order(ctx context.Context, names []article.Group) error {
 	return nil
 }
 
-// orderTargets are the groups an order is about; of checkgroups those of Newsgroups.
+// orderTargets are the groups an order is about; of checkgroups those of
+// Newsgroups: what it may touch beside them is asked group by group.
 func orderTargets(verb, control string, names []article.Group) ([]article.Group, error) {
-	if verb == "checkgroups" {
-		return names, nil
-	}
 	args := strings.Fields(control)
+	if verb == "checkgroups" {
+		_, err := readScope(args[1:], names)
+		return names, err
+	}
 	if len(args) < 2 {
 		return nil, malformed("control", "Control: %s needs a group's name", verb)
 	}
@@ -87,25 +89,30 @@ func orderTargets(verb, control string, names []article.Group) ([]article.Group,
 
 // mayOrder says whether a relayed order may act on all of targets.
 func (a *Agent) mayOrder(ctx context.Context, p article.Proof, from, peer, verb string, targets []article.Group) (bool, error) {
+	may, err := a.orderable(ctx, p, from, peer, verb, targets)
+	return len(targets) > 0 && len(may) == len(targets), err
+}
+
+// orderable are those of targets on which a relayed order may act.
+func (a *Agent) orderable(ctx context.Context, p article.Proof, from, peer, verb string, targets []article.Group) ([]article.Group, error) {
 	var right []article.Group
 	if a.Keys != nil && p.State == article.ProofHolds && p.Purpose == PurposeControl {
 		var err error
 		if right, err = a.Keys.SignerMay(ctx, p, PurposeCreate, targets); err != nil {
-			return false, fmt.Errorf("look up the right to %s: %w", verb, err)
+			return nil, fmt.Errorf("look up the right to %s: %w", verb, err)
 		}
 	}
-next:
+	has := make(map[article.Group]bool, len(right))
+	for _, g := range right {
+		has[g] = true
+	}
+	var may []article.Group
 	for _, g := range targets {
-		for _, r := range right {
-			if r == g {
-				continue next
-			}
-		}
-		if a.policy().Obey == nil || !a.policy().Obey(from, peer, verb, g) {
-			return false, nil
+		if has[g] || a.policy().Obey != nil && a.policy().Obey(from, peer, verb, g) {
+			may = append(may, g)
 		}
 	}
-	return len(targets) > 0, nil
+	return may, nil
 }
 
 // controlMark is how far the control follower is, for those who wait for it.
@@ -254,7 +261,7 @@ func (c *Control) group(ctx context.Context, e spool.Entry, art *article.Article
 	case "rmgroup":
 		return c.rmgroup(ctx, e, targets[0])
 	}
-	return c.checkgroups(ctx, e, art, targets)
+	return c.checkgroups(ctx, e, art, names)
 }
 
 // newest notes an order about g and says whether none newer was obeyed before.
@@ -339,57 +346,6 @@ func (c *Control) rmgroup(ctx context.Context, e spool.Entry, g article.Group) e
 	}
 	c.Agent.log().Info("group removed by control message", "group", g, "id", e.ID, "from", e.From)
 	return nil
-}
-
-// maxChecked bounds the groups one checkgroups makes.
-const maxChecked = 10_000
-
-// checkgroups: RFC 5537 §5.2.3. It makes what is missing of the hierarchies
-// named, and sets descriptions and moderation; groups that the list leaves out
-// stay until an rmgroup names them: an operator's group must not vanish so.
-func (c *Control) checkgroups(ctx context.Context, e spool.Entry, art *article.Article, scope []article.Group) error {
-	var put []spool.GroupInfo
-	for line := range bytes.Lines(art.Body()) {
-		name, text, _ := strings.Cut(strings.TrimRight(string(line), "\r\n"), "\t")
-		g, err := article.ParseGroup(strings.TrimSpace(name))
-		if err != nil || g.Reserved() || !within(g, scope) || len(put) >= maxChecked {
-			continue
-		}
-		info, err := c.Agent.Spool.Group(ctx, g)
-		if errors.Is(err, spool.ErrNotFound) {
-			info = spool.GroupInfo{Name: g, Created: c.Agent.now(), Creator: quote(e.From)}
-		} else if err != nil {
-			return fmt.Errorf("look up group: %w", err)
-		}
-		text = strings.TrimSpace(text)
-		setStatus(&info, strings.HasSuffix(text, "(Moderated)"))
-		info.Description = strings.TrimSpace(strings.TrimSuffix(text, "(Moderated)"))
-		if stands, err := c.newest(e, g); err != nil {
-			return err
-		} else if stands {
-			put = append(put, info)
-		}
-	}
-	if len(put) == 0 {
-		return nil
-	}
-	if err := c.Agent.Spool.PutGroups(ctx, put...); err != nil {
-		return fmt.Errorf("make groups: %w", err)
-	}
-	c.Agent.refused.forget()
-	c.Agent.log().Info("checkgroups obeyed", "groups", len(put), "id", e.ID, "from", e.From)
-	return nil
-}
-
-// within says whether g belongs to the hierarchy of one of the groups in scope.
-func within(g article.Group, scope []article.Group) bool {
-	top, _, _ := strings.Cut(string(g), ".")
-	for _, s := range scope {
-		if t, _, _ := strings.Cut(string(s), "."); t == top {
-			return true
-		}
-	}
-	return false
 }
 
 // GroupsChanged makes articles welcome again that were refused for a group that

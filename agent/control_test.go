@@ -228,6 +228,43 @@ func TestGroupOrders(t *testing.T) {
 	if _, ok := groupOf(t, a, "c.other"); ok {
 		t.Error("checkgroups beyond its hierarchy")
 	}
+	// What a list leaves out is marked, within its scope and its sender's right.
+	for _, g := range []article.Group{"b.a", "b.b", "b.x.y"} {
+		if err := a.Spool.PutGroups(t.Context(), spool.GroupInfo{Name: g, Status: spool.PostOpen}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	follow := func(e spool.Entry) {
+		t.Helper()
+		if err := (&Control{a}).Follow(t.Context(), e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	follow(relay(t, a, body(wire("<2b@x>", "Newsgroups", "b.new", "Control", "checkgroups b a !b.x # 7"), "b.more\tStill more\r\na.open\tNot yours\r\n")))
+	left, err := a.LeftOut(t.Context())
+	var names []string
+	for _, l := range left {
+		names = append(names, string(l.Group))
+	}
+	if got := strings.Join(names, " "); err != nil || got != "b.a b.b b.new" {
+		t.Errorf("left out: %q %v", got, err)
+	}
+	if g, _ := groupOf(t, a, "a.open"); g.Description == "Not yours" {
+		t.Error("a list describes a group that its sender has no right to")
+	}
+	follow(relay(t, a, body(wire("<2c@x>", "Newsgroups", "b.new", "Control", "checkgroups b a !b.x #6"), "b.more\tOlder\r\n")))
+	a.Policy.DropLeftOut = true
+	follow(relay(t, a, body(wire("<2d@x>", "Newsgroups", "b.new", "Control", "checkgroups b !b.a !b.b !b.x"), "b.more\tStill more\r\n")))
+	if g, _ := groupOf(t, a, "b.more"); g.Description != "Still more" {
+		t.Errorf("a list with an older serial number counts: %+v", g)
+	}
+	if _, ok := groupOf(t, a, "b.new"); ok {
+		t.Error("what is left out is to be removed, and is not")
+	}
+	if _, ok := groupOf(t, a, "b.a"); !ok {
+		t.Error("what is beyond the scope is removed")
+	}
+	a.Policy.DropLeftOut = false
 	if _, err := a.Relay(t.Context(), wire("<3@x>", "Control", "rmgroup a.open"), box8); code(err) != "control-no-right" {
 		t.Error(err)
 	}

@@ -104,8 +104,14 @@ func (in *injection) orders(ctx context.Context, verb string, names []article.Gr
 	case !groupControl(verb):
 		return &Refusal{Reason: Denied, Code: "control", Text: "Control: " + brief([]string{verb}) + ": is obsolete, no server obeys it"}
 	}
-	target := names
-	if args := strings.Fields(in.d.Get("Control")); verb != "checkgroups" {
+	var target []article.Group
+	if args := strings.Fields(in.d.Get("Control")); verb == "checkgroups" {
+		s, err := readScope(args[1:], names)
+		if err != nil {
+			return err
+		}
+		target = append(s.in, names...)
+	} else {
 		if len(args) < 2 {
 			return &Refusal{Reason: Malformed, Code: "control", Text: "Control: " + verb + " needs a group's name"}
 		}

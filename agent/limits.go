@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/members"
 )
 
@@ -184,12 +184,12 @@ func (f Crossposts) Check(_ context.Context, a *article.Article, _ Origin) error
 	return nil
 }
 
-// Banned refuses articles by words and posters. It compares octets without
-// regard to the case of ASCII letters, and does not undo base64 or
-// quoted-printable.
+// Banned refuses articles by words and posters. It compares what a reader sees,
+// without regard to case: encoded words (RFC 2047), base64, quoted-printable and
+// charsets are undone, HTML is read as text; and the octets as they came, too.
 type Banned struct{ list atomic.Pointer[banned] }
 
-type banned struct{ words, posters [][]byte }
+type banned struct{ words, posters []string }
 
 // Set replaces the lists while the node runs: words that must not stand in
 // Subject or body, and texts that must not stand in From. Empty ones are left out.
@@ -197,11 +197,11 @@ func (f *Banned) Set(words, posters []string) {
 	f.list.Store(&banned{lower(words), lower(posters)})
 }
 
-func lower(list []string) [][]byte {
-	var out [][]byte
+func lower(list []string) []string {
+	var out []string
 	for _, s := range list {
 		if s != "" {
-			out = append(out, asciiLower([]byte(s)))
+			out = append(out, strings.ToLower(s))
 		}
 	}
 	return out
@@ -213,32 +213,25 @@ func (f *Banned) Check(_ context.Context, a *article.Article, _ Origin) error {
 	if l == nil {
 		return nil
 	}
-	if len(l.posters) > 0 && holds([]byte(a.Overview().From), l.posters) {
+	o := a.Overview()
+	if len(l.posters) > 0 && holds(l.posters, o.From, content.Header(o.From)) {
 		return &Refusal{Reason: Unwanted, Code: "banned-poster", Text: "articles of this poster are not taken here"}
 	}
-	if len(l.words) > 0 && (holds([]byte(a.Overview().Subject), l.words) || holds(a.WireBody(), l.words)) {
+	if len(l.words) > 0 && (holds(l.words, o.Subject, content.Header(o.Subject)) || holds(l.words, string(a.WireBody()), content.Of(a).Plain())) {
 		return &Refusal{Reason: Unwanted, Code: "banned-word", Text: "holds words that are not taken here"}
 	}
 	return nil
 }
 
-func holds(text []byte, any [][]byte) bool {
-	text = asciiLower(text)
-	for _, w := range any {
-		if bytes.Contains(text, w) {
-			return true
+// holds says whether one of texts holds one of words, which are in lower case.
+func holds(words []string, texts ...string) bool {
+	for _, text := range texts {
+		text = strings.ToLower(text)
+		for _, w := range words {
+			if strings.Contains(text, w) {
+				return true
+			}
 		}
 	}
 	return false
-}
-
-func asciiLower(text []byte) []byte {
-	out := make([]byte, len(text))
-	for i, c := range text {
-		if c >= 'A' && c <= 'Z' {
-			c += 'a' - 'A'
-		}
-		out[i] = c
-	}
-	return out
 }

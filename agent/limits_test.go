@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/members"
 )
 
@@ -161,5 +162,39 @@ func TestPeerShare(t *testing.T) {
 	l.Gone("box8", a.Now(), 10001)
 	if got := relay(2); got != "ok" {
 		t.Errorf("with room again: %s", got)
+	}
+}
+
+func TestBannedIsReadAsPeopleDo(t *testing.T) {
+	f := &Banned{}
+	f.Set([]string{"Viagra", "Grüße"}, []string{"Spämmer"})
+	check := func(fields ...string) string {
+		body := "text\r\n"
+		if len(fields)%2 == 1 {
+			body, fields = fields[len(fields)-1], fields[:len(fields)-1]
+		}
+		w := strings.Replace(string(wire("<b@x>", fields...)), "body\r\n..dot\r\n", body, 1)
+		a, err := article.Parse([]byte(w), article.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code(f.Check(t.Context(), a, reader))
+	}
+	mime := []string{"MIME-Version", "1.0", "Content-Type", "text/plain; charset=utf-8", "Content-Transfer-Encoding"}
+	for _, c := range []struct {
+		got, want string
+	}{
+		{check("Subject", "=?utf-8?B?VmlhZ3Jh?="), "banned-word"},
+		{check("Subject", "=?iso-8859-1?Q?Viele_Gr=FC=DFe?="), "banned-word"},
+		{check("From", "=?utf-8?Q?Sp=C3=A4mmer?= <x@y.example>"), "banned-poster"},
+		{check("Subject", "Via gra"), "ok"},
+		{check(append(mime, "base64", "Y2hlYXAgVklBR1JBIQo=\r\n")...), "banned-word"},
+		{check(append(mime, "quoted-printable", "cheap Via=\r\ngra\r\n")...), "banned-word"},
+		{check("MIME-Version", "1.0", "Content-Type", "text/html; charset=utf-8", "<p>Vi<b>agra</b></p>\r\n"), "banned-word"},
+		{check(append(mime, "base64", "Y2hlYXAgdGVhCg==\r\n")...), "ok"},
+	} {
+		if c.got != c.want {
+			t.Errorf("%s, want %s", c.got, c.want)
+		}
 	}
 }

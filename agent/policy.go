@@ -26,6 +26,10 @@ type Policy struct {
 	// senders. from is the content of From. nil: nobody's.
 	Obey func(from, peer, verb string, group article.Group) bool
 
+	// DropLeftOut removes groups that a checkgroups of their hierarchy does not
+	// name (RFC 5537 §5.2.3), with their articles; else they are marked: see LeftOut.
+	DropLeftOut bool
+
 	WaitOctets     int64         // quota of the waiting room; 0: 64 MiB
 	WaitPeerOctets int64         // its share for one peer or one account or address; 0: 8 MiB
 	WaitFor        time.Duration // how long a submission waits for a moderator; 0: 30 days

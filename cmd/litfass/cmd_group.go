@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/wildmat"
 	"github.com/litfass/litfass/spool"
 )
@@ -17,6 +19,7 @@ type groupJSON struct {
 	Name        string   `json:"name"`
 	Status      string   `json:"status,omitempty"`
 	Description *string  `json:"description,omitempty"`
+	Octets      []byte   `json:"description_base64,omitempty"` // shown where the description is no UTF-8, as it is kept
 	Moderator   *string  `json:"moderator,omitempty"`
 	Post        string   `json:"post,omitempty"`
 	Approved    *string  `json:"approved,omitempty"`
@@ -25,13 +28,15 @@ type groupJSON struct {
 	High        uint64   `json:"high"`
 	Count       uint64   `json:"count"`
 	Created     string   `json:"created,omitempty"`
+	LeftOut     string   `json:"left_out,omitempty"` // id of the checkgroups that does not name it
 }
 
 func groupCommands() []command {
 	flags := "[--description T] [--moderated ADDR] [--post open|signed|none] [--approved signed|field] [--keep DUR]"
 	return []command{
 		{name: "add", args: "NAME " + flags, short: "make a group", run: cmdGroupAdd},
-		{name: "list", args: "[WILDMAT]", short: "list groups", run: cmdGroupList},
+		{name: "list", args: "[--left-out] [WILDMAT]", short: "list groups", run: cmdGroupList,
+			long: "--left-out: those only that the newest list of their hierarchy (checkgroups) does not name.\nIn JSON a description that is not UTF-8 stands in description_base64 as it is kept; description is what it may mean."},
 		{name: "set", args: "NAME " + flags, short: "change a group's settings", run: cmdGroupSet,
 			long: "--moderated \"\" makes it unmoderated. --keep 0 is the spool's default."},
 		{name: "load", args: "[--only WILDMAT] FILE...", short: "make groups of lists: active and newsgroups files", run: cmdGroupLoad, long: groupLoadHelp},
@@ -110,10 +115,14 @@ func cmdGroupRm(c *call) error {
 }
 
 func cmdGroupList(c *call) error {
+	left := c.fs.Bool("left-out", false, "those only that the newest checkgroups does not name")
 	if err := c.parse(0, 1); err != nil {
 		return err
 	}
 	want := groupJSON{Name: "*"}
+	if *left {
+		want.LeftOut = "*"
+	}
 	if len(c.args) == 1 {
 		want.Name = c.args[0]
 	}
@@ -232,13 +241,23 @@ func (c *control) groupList(ctx context.Context, in groupJSON) ([]groupJSON, err
 	if err != nil {
 		return nil, err
 	}
+	lists, err := c.core.agent.LeftOut(ctx)
+	if err != nil {
+		return nil, err
+	}
+	by := make(map[article.Group]article.ID, len(lists))
+	for _, l := range lists {
+		by[l.Group] = l.By
+	}
 	out := []groupJSON{}
 	for g, err := range c.core.spool.Groups(ctx) {
 		if err != nil {
 			return nil, err
 		}
-		if match.Match(string(g.Name)) {
-			out = append(out, showGroup(g))
+		if match.Match(string(g.Name)) && (in.LeftOut == "" || by[g.Name] != "") {
+			shown := showGroup(g)
+			shown.LeftOut = string(by[g.Name])
+			out = append(out, shown)
 		}
 	}
 	return out, nil
@@ -253,8 +272,13 @@ func showGroup(g spool.GroupInfo) groupJSON {
 	case g.Require == "known":
 		post = "signed"
 	}
+	var octets []byte
+	if !utf8.ValidString(g.Description) {
+		octets = []byte(g.Description)
+		g.Description = content.Header(g.Description)
+	}
 	return groupJSON{
-		Name: string(g.Name), Status: string(rune(g.Status)), Description: &g.Description, Moderator: &g.Moderator, Post: post,
+		Name: string(g.Name), Status: string(rune(g.Status)), Description: &g.Description, Octets: octets, Moderator: &g.Moderator, Post: post,
 		Approved: &g.Approved, Keep: &keep, Low: g.Low, High: g.High, Count: g.Count, Created: g.Created.UTC().Format(time.RFC3339),
 	}
 }

@@ -27,7 +27,8 @@ type statusJSON struct {
 	Arrived   uint64                       `json:"arrived"`  // the newest Seq
 	Followers []followerJSON               `json:"followers"`
 	Peers     []peerStatusJSON             `json:"peers"`
-	Waiting   int                          `json:"waiting"` // in the waiting room
+	Waiting   int                          `json:"waiting"`  // in the waiting room
+	LeftOut   int                          `json:"left_out"` // groups that the newest list of their hierarchy does not name
 	Disk      diskJSON                     `json:"disk"`
 	Memory    int64                        `json:"memory_octets"`
 	Limits    string                       `json:"limits"`
@@ -141,6 +142,9 @@ func (c *call) printStatus(st statusJSON) {
 	if st.Waiting > 0 {
 		fmt.Fprintf(c.out, "  waiting    %d articles wait for a decision\n", st.Waiting)
 	}
+	if st.LeftOut > 0 {
+		fmt.Fprintf(c.out, "  left out   %d groups are not on the newest list of their hierarchy (litfass group list --left-out)\n", st.LeftOut)
+	}
 	quota := "no quota"
 	if st.Disk.Quota > 0 {
 		quota = fmt.Sprintf("of %s allowed (%d %%)", human(st.Disk.Quota), st.Disk.Used*100/st.Disk.Quota)
@@ -208,6 +212,9 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 	st.Followers = append(st.Followers, k.followerStates()...)
 	if w, err := k.waitingCount(ctx); err == nil {
 		st.Waiting = w
+	}
+	if l, err := k.agent.LeftOut(ctx); err == nil {
+		st.LeftOut = len(l)
 	}
 	if q := st.Disk.Quota; q > 0 && st.Disk.Used > q/100*97 {
 		st.Warnings = append(st.Warnings, "the spool's quota is used up; the oldest articles go first (key spool.quota)")

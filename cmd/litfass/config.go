@@ -119,6 +119,7 @@ type trackerSection struct {
 
 type pkiSection struct {
 	Require string `toml:"require" doc:"none | known: what an unsigned article meets; groups may be stricter" oneof:"none known"`
+	LeftOut string `toml:"left_out" doc:"mark | remove: what becomes of groups that a checkgroups by somebody with the right does not name" oneof:"mark remove"`
 	Prefix  string `toml:"prefix" doc:"PREFIX.admin.pki.* carry statements; made by the node, status n" reload:"no"`
 }
 
@@ -165,7 +166,7 @@ func defaults() config {
 		Torrent: torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30, MaxSize: 64 << 30, MaxAuto: 1 << 30},
 		Tracker: trackerSection{LivesyncLayout: "v4", LivesyncTTL: 1},
 		Limits:  limitDefaults(),
-		PKI:     pkiSection{Require: "none", Prefix: "mesh"},
+		PKI:     pkiSection{Require: "none", LeftOut: "mark", Prefix: "mesh"},
 		Spool:   spoolSection{Quota: 10 << 30, KeepMin: duration(24 * hour), Cutoff: duration(90 * 24 * hour)},
 	}
 }

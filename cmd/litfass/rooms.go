@@ -91,6 +91,7 @@ func (c config) policy() agent.Policy {
 		Anonymous: map[string]string{"nntp": c.NNTP.Anonymous, "smtp": c.SMTP.Anonymous, "web": c.HTTP.Anonymous},
 		Cutoff:    time.Duration(c.Spool.Cutoff), MaxPost: int64(c.NNTP.MaxPost), Require: c.PKI.Require,
 		MaxGroups: orAll(c.Limits.PostGroups), MaxFollow: c.Limits.Followup,
+		DropLeftOut: c.PKI.LeftOut == "remove",
 	}
 }
 

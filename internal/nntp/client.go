@@ -61,7 +61,8 @@ type Dialer struct {
 	TLS            TLS
 	Config         *tls.Config  // client certificate and roots; ServerName defaults to the host
 	Pin            string       // spki:sha256:B64 of the server's key: takes the place of chain and name
-	User, Password string       // AUTHINFO (RFC 4643); no user: no login
+	User, Password string       // AUTHINFO (RFC 4643), by SCRAM-SHA-256 where it is listed; no user: no login
+	Nonce          string       // of SCRAM; default: random
 	Compress       *Compressors // use COMPRESS DEFLATE (RFC 8054) where it is listed; nil: no
 
 	Timeout  time.Duration // connecting and logging in altogether; default 20 s
@@ -246,19 +247,6 @@ func (c *Client) startTLS(ctx context.Context) error {
 		return err
 	}
 	return c.c.Upgrade(tc)
-}
-
-// login is AUTHINFO USER and PASS: RFC 4643 §2.3.
-func (c *Client) login(user, password string) error {
-	if err := plain(password); err != nil {
-		return fmt.Errorf("password: %w", err)
-	}
-	code, _, err := c.cmd("AUTHINFO USER "+user, CodeAuthOK, CodeAuthMore)
-	if err != nil || code == CodeAuthOK {
-		return err
-	}
-	_, _, err = c.exchange("AUTHINFO PASS", "AUTHINFO PASS "+password, CodeAuthOK)
-	return err
 }
 
 // Close closes the connection at once. It may be called at any time.

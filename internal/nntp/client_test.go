@@ -267,13 +267,13 @@ func TestClientFeeds(t *testing.T) {
 }
 
 func TestClientLogin(t *testing.T) {
-	d := dialer(play(t, "S: 201 hello\nC: AUTHINFO USER u\nS: 381 more\nC: AUTHINFO PASS s3cret\nS: 481 no", nil))
+	d := dialer(play(t, "S: 201 hello\nC: CAPABILITIES\nS: 500 what\nC: AUTHINFO USER u\nS: 381 more\nC: AUTHINFO PASS s3cret\nS: 481 no", nil))
 	d.User, d.Password = "u", "s3cret"
 	_, err := d.Connect(context.Background())
 	if !IsCode(err, 481) || strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("login refused: %v", err)
 	}
-	d = dialer(play(t, "S: 201 hello\nC: AUTHINFO USER u\nS: 281 welcome", nil))
+	d = dialer(play(t, "S: 201 hello\nC: CAPABILITIES\nS: 500 what\nC: AUTHINFO USER u\nS: 281 welcome", nil))
 	d.User = "u"
 	connect(t, d)
 	d = dialer(play(t, "S: 201 hello\nSTALL", nil))
