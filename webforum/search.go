@@ -1,6 +1,7 @@
 package webforum
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -41,6 +42,11 @@ func (f *Forum) searchPage(v *visitor) (*page, error) {
 		n = 1
 	}
 	ids, total, err := f.Search.Search(v.ctx, d.Query, (n-1)*hitsPage, hitsPage)
+	var wrong interface{ Question() string } // what is wrong with it
+	if errors.As(err, &wrong) {
+		p.Status, p.Notice = http.StatusUnprocessableEntity, v.tx.T("search.wrong."+wrong.Question())
+		return p, nil
+	}
 	if err != nil {
 		f.Log.Warn("forum: search", "query", d.Query, "error", err)
 		p.Status, p.Notice = http.StatusServiceUnavailable, v.tx.T("search.failed")

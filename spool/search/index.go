@@ -11,11 +11,7 @@ import (
 	"time"
 
 	"github.com/blevesearch/bleve/v2"
-	"github.com/blevesearch/bleve/v2/analysis/analyzer/keyword"
-	"github.com/blevesearch/bleve/v2/analysis/analyzer/simple"
-	"github.com/blevesearch/bleve/v2/analysis/lang/cjk"
-	"github.com/blevesearch/bleve/v2/analysis/lang/de"
-	"github.com/blevesearch/bleve/v2/analysis/lang/en"
+	"github.com/blevesearch/bleve/v2/document"
 	"github.com/blevesearch/bleve/v2/index/scorch"
 	"github.com/blevesearch/bleve/v2/index/scorch/mergeplan"
 	"github.com/blevesearch/bleve/v2/mapping"
@@ -48,7 +44,7 @@ const linger = 10 * time.Second
 const maxText = 64 << 10
 
 // version is part of the folder's name: another mapping grows another index.
-const version = "2"
+const version = "3"
 
 // Index is a full-text index on disk. It is a spool.Follower, and safe for
 // concurrent use.
@@ -56,16 +52,20 @@ type Index struct {
 	spool Spool
 	index bleve.Index
 
-	mu    sync.Mutex
-	batch *bleve.Batch
-	text  int       // octets in the batch
-	last  spool.Seq // in the batch
-	began time.Time // the batch
-	log   spool.Seq // its end when the batch began
-	done  spool.Seq // written
-	fail  error     // of a late write: the next Follow returns it and is told again
-	later *time.Timer
-	shut  bool
+	mu     sync.Mutex
+	writer *writer
+	batch  *bleve.Batch
+	text   int       // octets in the batch
+	last   spool.Seq // in the batch
+	began  time.Time // the batch
+	log    spool.Seq // its end when the batch began
+	done   spool.Seq // written
+	fail   error     // of a late write: the next Follow returns it and is told again
+	later  *time.Timer
+	shut   bool
+
+	asking sync.Mutex
+	asked  *writer // the lexica of questions
 }
 
 // Open opens the index in dir, or makes it; one that cannot be opened is thrown
@@ -86,7 +86,7 @@ func Open(dir string, s Spool) (x *Index, fresh bool, err error) {
 			return nil, false, fmt.Errorf("make the search index: %w", err)
 		}
 	}
-	x = &Index{spool: s, index: b, batch: b.NewBatch()}
+	x = &Index{spool: s, index: b, batch: b.NewBatch(), writer: newWriter(), asked: newWriter()}
 	x.later = time.AfterFunc(linger, x.late)
 	x.later.Stop()
 	return x, fresh, nil
@@ -129,35 +129,18 @@ func storeConfig() map[string]any {
 
 // The fields of a document. text holds subject and body.
 const (
+	fieldText  = "text"
+	fieldSubj  = "subject"
 	fieldFrom  = "from"
 	fieldGroup = "group"
-	fieldDate  = "date"
-	fieldSubj  = "subject"
+	fieldDate  = "date" // y2026, m202611, d20261124
+	fieldTime  = "time" // seconds since 1970 as hexadecimal digits, for sorting
 )
 
-// languages are the text fields and their analyzers.
-var languages = [...][2]string{{"de", de.AnalyzerName}, {"en", en.AnalyzerName}, {"cjk", cjk.AnalyzerName}}
-
+// indexMapping says that nothing is indexed by reflection: documents come whole.
 func indexMapping() mapping.IndexMapping {
-	field := func(analyzer string, positions bool) *mapping.FieldMapping {
-		f := bleve.NewTextFieldMapping()
-		f.Analyzer, f.Store, f.IncludeInAll, f.DocValues = analyzer, false, false, false
-		f.IncludeTermVectors = positions
-		return f
-	}
-	doc := bleve.NewDocumentStaticMapping()
-	doc.AddSubDocumentMapping("_all", bleve.NewDocumentDisabledMapping()) // the field of all fields costs a twelfth and is never asked
-	for _, l := range languages {
-		doc.AddFieldMappingsAt(l[0], field(l[1], true))
-	}
-	doc.AddFieldMappingsAt(fieldSubj, field(simple.Name, false))
-	doc.AddFieldMappingsAt(fieldFrom, field(simple.Name, false))
-	doc.AddFieldMappingsAt(fieldGroup, field(keyword.Name, false))
-	date := bleve.NewDateTimeFieldMapping()
-	date.Store, date.IncludeInAll = false, false
-	doc.AddFieldMappingsAt(fieldDate, date)
 	m := bleve.NewIndexMapping()
-	m.DefaultMapping, m.StoreDynamic, m.IndexDynamic, m.DocValuesDynamic = doc, false, false, false
+	m.DefaultMapping, m.StoreDynamic, m.IndexDynamic, m.DocValuesDynamic = bleve.NewDocumentDisabledMapping(), false, false, false
 	return m
 }
 
@@ -225,9 +208,9 @@ func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, 
 		case err != nil:
 			return 0, fmt.Errorf("open article %d for the search index: %w", e.Seq, err)
 		default:
-			doc, octets := document(e, a)
+			doc, octets := x.writer.document(e, a)
 			x.text += octets
-			if err := x.batch.Index(string(e.ID), doc); err != nil {
+			if err := x.batch.IndexAdvanced(doc); err != nil {
 				return 0, spool.Permanent(fmt.Errorf("index %s: %w", e.ID, err))
 			}
 		}
@@ -263,26 +246,75 @@ func (x *Index) flush() error {
 }
 
 // document is what is indexed of an article, and how much text that is in octets.
-func document(e spool.Entry, a *article.Article) (doc map[string]any, octets int) {
+func (w *writer) document(e spool.Entry, a *article.Article) (doc *document.Document, octets int) {
 	subject := content.Header(e.Subject)
 	text := content.Of(a).Plain()
 	if len(text) > maxText {
 		text = strings.ToValidUTF8(text[:maxText], "")
 	}
-	groups := make([]string, len(e.Places))
-	for i, p := range e.Places {
-		groups[i] = string(p.Group)
-	}
 	when := e.Arrived
 	if t, err := article.ParseDate(e.Date); err == nil && t.Before(e.Arrived) && t.Year() > 1970 {
 		when = t
 	}
-	doc = map[string]any{
-		language(text): subject + "\n" + text, fieldSubj: subject, fieldFrom: content.Header(e.From), fieldGroup: groups,
-		fieldDate: when.UTC().Truncate(time.Second),
+	when = when.UTC()
+	lang := w.lexica[language(text)]
+	body := newField(fieldText, withPlaces, len(text)/8)
+	subj := newField(fieldSubj, withCounts, 8)
+	from := newField(fieldFrom, withCounts, 4)
+	group, date, at := newField(fieldGroup, only, len(e.Places)), newField(fieldDate, only, 3), newField(fieldTime, sorting, 1)
+	end := 0
+	each(subject, func(word []byte, place int) {
+		if t := lang.term(word); t.text != "" {
+			subj.add(t, nil)
+			body.add(t, w.places.at(place))
+		}
+		end = place
+	})
+	each(text, func(word []byte, place int) {
+		if t := lang.term(word); t.text != "" {
+			body.add(t, w.places.at(end+1+place)) // no phrase goes on from the subject
+		}
+	})
+	each(content.Header(e.From), func(word []byte, _ int) { from.add(w.lexica[""].term(word), nil) })
+	for _, p := range e.Places {
+		group.word(string(p.Group))
 	}
-	return doc, len(subject) + len(text)
+	for _, layout := range dateTokens {
+		date.word(when.Format(layout))
+	}
+	at.word(timeKey(when))
+	body.octets = len(subject) + len(text)
+	doc = document.NewDocument(string(e.ID))
+	for _, f := range [...]*field{body, subj, from, group, date, at} {
+		if len(f.terms) > 0 {
+			doc.AddField(f)
+		}
+	}
+	return doc, body.octets
 }
+
+// dateTokens are what a date is found by: its year, month and day.
+var dateTokens = [...]string{"y2006", "m200601", "d20060102"}
+
+func timeKey(t time.Time) string { return fmt.Sprintf("%010x", uint64(max(0, t.Unix()))) }
+
+// writer makes documents of articles.
+type writer struct {
+	lexica map[string]*lexicon // by language; "": names
+	places places
+}
+
+func newWriter() *writer {
+	w := &writer{lexica: map[string]*lexicon{"": newLexicon("")}}
+	for _, l := range languages {
+		w.lexica[l] = newLexicon(l)
+	}
+	return w
+}
+
+// languages are those whose stems are known. A text in another one is taken for
+// English, which does little harm.
+var languages = [...]string{"de", "en"}
 
 // Count is how many articles are indexed.
 func (x *Index) Count() (uint64, error) { return x.index.DocCount() }

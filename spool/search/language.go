@@ -19,22 +19,10 @@ func words(s string) map[string]bool {
 	return m
 }
 
-// language names the text field in which s is indexed, judged by its beginning.
+// language says which stems s is indexed by, judged by its beginning.
 func language(s string) string {
 	if len(s) > 2048 {
 		s = strings.ToValidUTF8(s[:2048], "")
-	}
-	letters, signs := 0, 0
-	for _, r := range s {
-		switch {
-		case r >= 0x1100 && unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Hangul):
-			signs++
-		case unicode.IsLetter(r):
-			letters++
-		}
-	}
-	if signs*4 > letters {
-		return "cjk"
 	}
 	g, e := 0, 0
 	for w := range strings.FieldsFuncSeq(strings.ToLower(s), func(r rune) bool { return !unicode.IsLetter(r) }) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/blevesearch/bleve/v2"
 	"github.com/blevesearch/bleve/v2/search/query"
@@ -19,13 +20,20 @@ const (
 	maxResult = 1000 // how far one may page
 )
 
-// QueryError says what is wrong with a question, in words for who asked it.
-type QueryError struct{ Why string }
+// QueryError says what is wrong with a question: in words, and as a code by which a
+// page finds words in the language of who asked.
+type QueryError struct {
+	Code string // long, words, none, common, date, far
+	Why  string
+}
 
 func (e *QueryError) Error() string { return e.Why }
 
-// term is one piece of a question.
-type term struct {
+// Question is the code.
+func (e *QueryError) Question() string { return e.Code }
+
+// part is one piece of a question.
+type part struct {
 	field  string // "", from, group, subject, after, before
 	text   string
 	phrase bool
@@ -34,13 +42,13 @@ type term struct {
 
 // parse cuts a question into terms: words, "phrases", from:, group:, subject:,
 // after: and before: (YYYY, YYYY-MM or YYYY-MM-DD); a "-" in front excludes.
-func parse(q string) ([]term, error) {
+func parse(q string) ([]part, error) {
 	if len(q) > maxQuery {
-		return nil, &QueryError{fmt.Sprintf("the question is longer than %d octets", maxQuery)}
+		return nil, &QueryError{"long", fmt.Sprintf("the question is longer than %d octets", maxQuery)}
 	}
-	var out []term
+	var out []part
 	for q = strings.TrimSpace(q); q != ""; q = strings.TrimSpace(q) {
-		var t term
+		var t part
 		if len(q) > 1 && q[0] == '-' && q[1] != ' ' {
 			t.not, q = true, q[1:]
 		}
@@ -67,41 +75,137 @@ func parse(q string) ([]term, error) {
 			out = append(out, t)
 		}
 		if len(out) > maxTerms {
-			return nil, &QueryError{fmt.Sprintf("the question has more than %d words", maxTerms)}
+			return nil, &QueryError{"words", fmt.Sprintf("the question has more than %d words", maxTerms)}
 		}
 	}
 	if len(out) == 0 {
-		return nil, &QueryError{"there is no word in the question"}
+		return nil, &QueryError{"none", "there is no word in the question"}
 	}
 	return out, nil
 }
 
-func build(terms []term) (q query.Query, ranked bool, err error) {
-	must, not := bleve.NewConjunctionQuery(), bleve.NewDisjunctionQuery()
+// build makes bleve's question of terms. What the words of a language mean is asked
+// for each language, for whoever asks does not say which one he means: (all words
+// by the stems of German) or (all by those of English).
+func (w *writer) build(terms []part) (q query.Query, ranked bool, err error) {
+	b := bleve.NewBooleanQuery()
+	texts, must := false, false
 	for _, t := range terms {
-		one, err := t.query()
+		if t.isText() && !t.not {
+			texts = true
+			continue
+		}
+		one, err := w.one(t)
+		switch {
+		case err != nil:
+			return nil, false, err
+		case one == nil: // a word that is everywhere
+		case t.not:
+			b.AddMustNot(one)
+		default:
+			b.AddMust(one)
+			must = true
+		}
+	}
+	if texts {
+		q, err := w.texts(terms)
 		if err != nil {
 			return nil, false, err
 		}
-		ranked = ranked || !t.not && (t.field == "" || t.field == fieldSubj)
-		if t.not {
-			not.AddQuery(one)
-		} else {
-			must.AddQuery(one)
-		}
+		b.AddMust(q)
+		return b, true, nil
 	}
-	b := bleve.NewBooleanQuery()
-	if len(must.Conjuncts) == 0 {
-		must.AddQuery(bleve.NewMatchAllQuery())
+	if !must {
+		b.AddMust(bleve.NewMatchAllQuery())
 	}
-	b.AddMust(must)
-	if len(not.Disjuncts) > 0 {
-		b.AddMustNot(not)
-	}
-	return b, ranked, nil
+	return b, false, nil
 }
 
-func (t term) query() (query.Query, error) {
+// isText says whether a term asks for words of the text or the subject.
+func (t part) isText() bool { return t.field == "" || t.field == fieldSubj }
+
+// texts asks for all words of the text that terms name.
+func (w *writer) texts(terms []part) (query.Query, error) {
+	any := bleve.NewDisjunctionQuery()
+	asked := map[string]bool{}
+	for _, lang := range languages {
+		all := bleve.NewConjunctionQuery()
+		key := ""
+		for _, t := range terms {
+			if !t.isText() || t.not {
+				continue
+			}
+			one, name := w.words(t, lang)
+			if one != nil {
+				all.AddQuery(one)
+				key += name + "\x00"
+			}
+		}
+		if key != "" && !asked[key] {
+			asked[key] = true
+			any.AddQuery(all)
+		}
+	}
+	if len(any.Disjuncts) == 0 {
+		return nil, &QueryError{"common", "only words are asked for that are in nearly every article"}
+	}
+	return any, nil
+}
+
+// words asks for the words of a term, by the stems of lang; several of one term
+// ("example.com", a phrase) stand beside each other. nil: there is none that counts.
+// name says what is asked for.
+func (w *writer) words(t part, lang string) (q query.Query, name string) {
+	var phrase [][]string
+	field := fieldText
+	if t.field != "" {
+		field = t.field
+	}
+	first := 0
+	each(t.text, func(word []byte, place int) {
+		found := w.lexica[lang].term(word)
+		if found.text == "" || place-first >= maxTerms && first > 0 {
+			return
+		}
+		if first == 0 {
+			first = place
+		}
+		for len(phrase) < place-first { // a word between that does not count: any one may stand there
+			phrase = append(phrase, nil)
+			name += "\x01"
+		}
+		phrase = append(phrase, []string{found.text})
+		name += "\x01" + found.text
+	})
+	switch {
+	case len(phrase) == 0:
+		return nil, ""
+	case len(phrase) == 1 && utf8.RuneCountInString(phrase[0][0]) == 1 && sign([]rune(phrase[0][0])[0]):
+		p := bleve.NewPrefixQuery(phrase[0][0]) // signs stand in pairs
+		p.SetField(field)
+		return p, name
+	case len(phrase) == 1:
+		return in(field, phrase[0][0]), name
+	case field != fieldText: // places are kept of the text alone
+		all := bleve.NewConjunctionQuery()
+		for _, p := range phrase {
+			if len(p) > 0 {
+				all.AddQuery(in(field, p[0]))
+			}
+		}
+		return all, name
+	}
+	return query.NewMultiPhraseQuery(phrase, field), name
+}
+
+func in(field, word string) query.Query {
+	q := bleve.NewTermQuery(word)
+	q.SetField(field)
+	return q
+}
+
+// one asks for a term that is no text, or for what must not be there.
+func (w *writer) one(t part) (query.Query, error) {
 	switch t.field {
 	case fieldGroup:
 		if name, all := strings.CutSuffix(t.text, "*"); all {
@@ -109,35 +213,30 @@ func (t term) query() (query.Query, error) {
 			p.SetField(fieldGroup)
 			return p, nil
 		}
-		q := bleve.NewTermQuery(t.text)
-		q.SetField(fieldGroup)
-		return q, nil
-	case fieldFrom, fieldSubj:
-		return match(t.field, t.text), nil
+		return in(fieldGroup, t.text), nil
+	case fieldFrom:
+		if q, _ := w.words(t, ""); q != nil {
+			return q, nil
+		}
+		return bleve.NewMatchNoneQuery(), nil
 	case "after", "before":
 		return t.dates()
 	}
 	any := bleve.NewDisjunctionQuery()
-	for _, l := range languages {
-		if t.phrase {
-			p := bleve.NewMatchPhraseQuery(t.text)
-			p.SetField(l[0])
-			any.AddQuery(p)
-		} else {
-			any.AddQuery(match(l[0], t.text))
+	for _, lang := range languages {
+		if q, _ := w.words(t, lang); q != nil {
+			any.AddQuery(q)
 		}
+	}
+	if len(any.Disjuncts) == 0 {
+		return nil, nil
 	}
 	return any, nil
 }
 
-func match(field, text string) query.Query {
-	m := bleve.NewMatchQuery(text)
-	m.SetField(field)
-	m.SetOperator(query.MatchQueryOperatorAnd)
-	return m
-}
-
-func (t term) dates() (query.Query, error) {
+// dates asks for the days from one on, or before one: the rest of its month, the
+// rest of its year, and the other years.
+func (t part) dates() (query.Query, error) {
 	var from, to time.Time
 	for _, form := range [...]struct {
 		layout  string
@@ -149,17 +248,28 @@ func (t term) dates() (query.Query, error) {
 		}
 	}
 	if from.IsZero() {
-		return nil, &QueryError{fmt.Sprintf("%s:%s is no date; write %s:2026, %s:2026-11 or %s:2026-11-23", t.field, t.text, t.field, t.field, t.field)}
+		return nil, &QueryError{"date", fmt.Sprintf("%s:%s is no date; write %s:2026, %s:2026-11 or %s:2026-11-23", t.field, t.text, t.field, t.field, t.field)}
 	}
-	yes, no := true, false
-	var q *query.DateRangeQuery
+	any := bleve.NewDisjunctionQuery()
+	add := func(lo, hi string) {
+		yes := true
+		q := bleve.NewTermRangeInclusiveQuery(lo, hi, &yes, &yes)
+		q.SetField(fieldDate)
+		any.AddQuery(q)
+	}
 	if t.field == "after" {
-		q = bleve.NewDateRangeInclusiveQuery(from, time.Time{}, &yes, nil)
+		month, year := from.Format("200601"), from.Format("2006")
+		add("d"+from.Format("20060102"), "d"+month+"99")
+		add("m"+month+"~", "m"+year+"99")
+		add("y"+year+"~", "y~")
 	} else {
-		q = bleve.NewDateRangeInclusiveQuery(time.Time{}, to, nil, &no)
+		last := to.AddDate(0, 0, -1)
+		month, year := last.Format("200601"), last.Format("2006")
+		add("d"+month, "d"+last.Format("20060102"))
+		add("m"+year, "m"+last.AddDate(0, 0, -last.Day()).Format("200601"))
+		add("y", "y"+last.AddDate(-1, 0, 0).Format("2006"))
 	}
-	q.SetField(fieldDate)
-	return q, nil
+	return any, nil
 }
 
 // Search returns n ids from place from on, the best first, and how many articles
@@ -170,19 +280,21 @@ func (x *Index) Search(ctx context.Context, q string, from, n int) (ids []articl
 	if err != nil {
 		return nil, 0, err
 	}
-	bq, ranked, err := build(terms)
+	x.asking.Lock()
+	bq, ranked, err := x.asked.build(terms)
+	x.asking.Unlock()
 	if err != nil {
 		return nil, 0, err
 	}
 	if from < 0 || n <= 0 || from+n > maxResult {
-		return nil, 0, &QueryError{fmt.Sprintf("only the first %d results can be paged through; ask more narrowly", maxResult)}
+		return nil, 0, &QueryError{"far", fmt.Sprintf("only the first %d results can be paged through; ask more narrowly", maxResult)}
 	}
 	_ = x.Flush() // if it fails, a full disk say, the follower is told; what is written can be searched
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req := bleve.NewSearchRequestOptions(bq, n, from, false)
 	if !ranked {
-		req.SortBy([]string{"-" + fieldDate})
+		req.SortBy([]string{"-" + fieldTime})
 	}
 	res, err := x.index.SearchInContext(ctx, req)
 	if err != nil {

@@ -7,7 +7,11 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"path/filepath"
+	"runtime"
+	"runtime/metrics"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -78,7 +82,9 @@ func TestSearch(t *testing.T) {
 	for q, want := range map[string]string{
 		"antenne": "1", "Antennen": "1", "router": "2 4", "run": "2", `"red light"`: "2", "天気": "3", "from:bob": "2 4", "from:alice antennen": "1",
 		"group:mesh.radio": "2", "group:mesh.* from:bob": "2 4", "light -running": "4", "after:2026-03-03": "2 3", "before:2026-02": "4",
-		"after:2026-03-02 before:2026-03-03": "1 2", "subject:light": "4", "nosuchword": "",
+		"after:2026-03-02 before:2026-03-03": "1 2", "subject:light": "4", "nosuchword": "", "der antennen": "1", "the running": "2", `"routers were running"`: "2", `"red light was on"`: "2", "京": "3",
+		`"antennen nicht mast"`: "", "東京の天気": "3", "天東": "", "-antenne": "2 3 4", "before:2026": "1 2 3 4", "before:2025": "", "after:2026": "1 2 3 4", "after:2027": "", "before:2027 after:2026-02-15 router": "2",
+		"from:b.example": "2 4", "from:bob@b.example": "2 4", "from:example.b": "2 4", "-the router": "2 4",
 	} {
 		ids, total, err := x.Search(context.Background(), q, 0, 10)
 		if err != nil {
@@ -197,6 +203,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{"a b", `from:x "a b" -c`, `"`, `-`, `from:"x`, "group:"} {
 		f.Add(s)
 	}
+	w := newWriter()
 	f.Fuzz(func(t *testing.T, s string) {
 		terms, err := parse(s)
 		if err != nil {
@@ -207,7 +214,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q: an empty term", s)
 			}
 		}
-		if _, _, err := build(terms); err != nil {
+		if _, _, err := w.build(terms); err != nil {
 			var qe *QueryError
 			if !errors.As(err, &qe) {
 				t.Fatal(err)
@@ -216,30 +223,157 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-func zipf(m *spooltest.Mem, t testing.TB, n int) {
-	r := rand.New(rand.NewPCG(1, 2))
-	z := rand.NewZipf(r, 1.2, 10, 40000)
-	for i := range n {
-		var b strings.Builder
-		for range 120 {
-			fmt.Fprintf(&b, "w%dx ", z.Uint64())
+// made is a spool of n articles that are made when they are asked for, of words as
+// frequent and as long as those of a language: half are German, half English.
+type made struct {
+	n      int
+	rank   *rand.Zipf
+	lib    [2][]string
+	octets int // of the texts made
+}
+
+func newMade(n int) *made {
+	m := &made{n: n}
+	r := rand.New(rand.NewPCG(7, 7))
+	m.rank = rand.NewZipf(r, 1.2, 6, 60000)
+	syllables := strings.Fields("ba be bo da de do fe fi ga ge gu ha he hi ka ke ko la le li lo ma me mo na ne ni no pa pe ra re ri ro sa se si so ta te ti to va ve wa we za zu ein er en an st ach tion")
+	for lang, name := range languages {
+		for w := range newLexicon(name).stop {
+			m.lib[lang] = append(m.lib[lang], w)
 		}
-		put(t, m, fmt.Sprint(i), "mesh.talk", "a@a.example", "subject "+fmt.Sprint(i), "Mon, 02 Mar 2026 10:00:00 +0000", b.String())
+		slices.Sort(m.lib[lang])
+		for len(m.lib[lang]) < 60001 {
+			var w strings.Builder
+			for range 2 + r.IntN(2+len(m.lib[lang])/20000) {
+				w.WriteString(syllables[r.IntN(len(syllables))])
+			}
+			m.lib[lang] = append(m.lib[lang], w.String())
+		}
+	}
+	return m
+}
+
+func (m *made) Last() spool.Seq { return spool.Seq(m.n) }
+func (m *made) Lookup(context.Context, article.ID) (spool.State, error) {
+	return spool.Stored, nil
+}
+
+func (m *made) Open(_ context.Context, seq spool.Seq) (*article.Article, error) {
+	r := rand.New(rand.NewPCG(uint64(seq), 3))
+	lang := int(seq % 2)
+	var b strings.Builder
+	word := func() string { return m.lib[lang][m.rank.Uint64()] }
+	fmt.Fprintf(&b, "Path: x!not-for-mail\r\nFrom: %s %s <u%d@box%d.example>\r\nNewsgroups: mesh.g%d\r\nSubject: %s %s %s\r\nDate: %s\r\nMessage-ID: <m%d.%x@box%d.example>\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n",
+		word(), word(), seq%500, seq%9, seq%20, word(), word(), word(), article.FormatDate(m.when(seq)), seq, r.Uint64(), seq%9)
+	head := b.Len()
+	line := 0
+	for range 60 + r.IntN(400) {
+		w := word()
+		if line += len(w) + 1; line > 70 {
+			b.WriteString("\r\n")
+			line = len(w) + 1
+		}
+		b.WriteString(w)
+		b.WriteByte(' ')
+	}
+	m.octets += b.Len() - head
+	b.WriteString("\r\n.\r\n")
+	return article.Parse([]byte(b.String()), article.Limits{})
+}
+
+func (m *made) when(seq spool.Seq) time.Time {
+	return time.Unix(1_700_000_000, 0).Add(time.Duration(seq) * 5 * time.Minute)
+}
+
+// entry is what a follower is told of an article.
+func (m *made) entry(t testing.TB, seq spool.Seq) spool.Entry {
+	a, err := m.Open(context.Background(), seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spool.Entry{Seq: seq, Arrived: m.when(seq).Add(time.Minute), Overview: a.Overview(), Places: []spool.Place{{Group: article.Group(fmt.Sprintf("mesh.g%d", seq%20)), Number: uint64(seq)}}}
+}
+
+// index follows all articles; without the rests that a node takes while articles
+// come in.
+func (m *made) index(t testing.TB, dir string) *Index {
+	x, _, err := Open(dir, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seq := spool.Seq(1); seq <= spool.Seq(m.n); seq++ {
+		if _, err := x.follow(context.Background(), m.entry(t, seq)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+// making is what it costs to make the articles, which a node has on disk.
+func (m *made) making(t testing.TB) (wall, work time.Duration) {
+	began, worked := time.Now(), cpu(t)
+	for seq := spool.Seq(1); seq <= spool.Seq(m.n); seq++ {
+		m.entry(t, seq)
+		if _, err := m.Open(context.Background(), seq); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return time.Since(began), cpu(t) - worked
+}
+
+// BenchmarkIndexing indexes 20,000 articles of 1.7 kB of text and closes the index,
+// merges included. The text is what is indexed: subjects and bodies.
+func BenchmarkIndexing(b *testing.B) {
+	m := newMade(20000)
+	wall, work := m.making(b)
+	for b.Loop() {
+		m.octets = 0
+		dir := filepath.Join(b.TempDir(), "search")
+		runtime.GC()
+		var before, peak peaks
+		before.look()
+		stop := peak.watch()
+		began, worked := time.Now(), cpu(b)
+		x := m.index(b, dir)
+		if err := x.Close(); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64(m.n)/(time.Since(began)-wall).Seconds(), "articles/s")
+		b.ReportMetric(float64((cpu(b)-worked-work).Microseconds())/float64(m.n), "cpu-us/article")
+		b.ReportMetric(float64(size(b, dir))/float64(m.octets/2), "index/text") // each is made twice
+		stop()
+		b.ReportMetric(float64(peak.heap.Load()-before.heap.Load())/(1<<20), "heap-MiB")
 	}
 }
 
-func BenchmarkIndexing(b *testing.B) {
-	m := mem(b)
-	zipf(m, b, 4000)
-	var dir string
-	begin := cpu(b)
-	for b.Loop() {
-		dir = filepath.Join(b.TempDir(), "search")
-		x := grow(b, dir, m)
-		x.Close()
-	}
-	b.ReportMetric(float64((cpu(b)-begin).Microseconds())/float64(4000*b.N), "cpu-us/article")
-	b.ReportMetric(float64(size(b, dir))/4000, "index-B/article")
+// peaks is the most memory of the heap at a time.
+type peaks struct{ heap atomic.Uint64 }
+
+func (p *peaks) look() {
+	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/unused:bytes"}}
+	metrics.Read(s)
+	p.heap.Store(max(p.heap.Load(), s[0].Value.Uint64()+s[1].Value.Uint64()))
+}
+
+func (p *peaks) watch() (stop func()) {
+	end, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			p.look()
+			select {
+			case <-tick.C:
+			case <-end:
+				return
+			}
+		}
+	}()
+	return func() { close(end); <-over }
 }
 
 func cpu(t testing.TB) time.Duration {
@@ -265,18 +399,50 @@ func size(t testing.TB, dir string) (n int64) {
 	return n
 }
 
+// BenchmarkQuery asks an index of 100,000 articles: a rare word, two words, a phrase
+// of two that stand in that order somewhere, a common word. Each asks for others
+// every time; p50 and p95 are over all of a run.
 func BenchmarkQuery(b *testing.B) {
-	m := mem(b)
-	zipf(m, b, 10000)
-	x := grow(b, filepath.Join(b.TempDir(), "search"), m)
+	m := newMade(100000)
+	x := m.index(b, filepath.Join(b.TempDir(), "search"))
 	defer x.Close()
-	for name, q := range map[string]string{"rare": "w39000x", "two": "w20x w300x", "phrase": `"w11x w12x"`} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				if _, _, err := x.Search(context.Background(), q, 0, 20); err != nil {
-					b.Fatal(err)
+	r := rand.New(rand.NewPCG(5, 5))
+	pick := func(lo, hi int) string { return m.lib[1][lo+r.IntN(hi-lo)] }
+	phrase := func() string {
+		for {
+			a, err := m.Open(context.Background(), spool.Seq(1+2*r.IntN(m.n/2)))
+			if err != nil {
+				b.Fatal(err)
+			}
+			if w := strings.Fields(string(a.Body())); len(w) > 20 {
+				at := r.IntN(len(w) - 2)
+				if stop := x.writer.lexica["en"].stop; !stop[w[at]] && !stop[w[at+1]] {
+					return `"` + w[at] + " " + w[at+1] + `"`
 				}
 			}
+		}
+	}
+	for _, q := range []struct {
+		name string
+		make func() string
+	}{
+		{"rare", func() string { return pick(20000, 60000) }}, {"two", func() string { return pick(250, 800) + " " + pick(800, 5000) }},
+		{"phrase", phrase}, {"common", func() string { return pick(240, 400) }},
+		{"group", func() string { return "group:mesh.g3 " + pick(500, 5000) }}, {"days", func() string { return "after:2023-12 before:2024-03-05 " + pick(250, 800) }},
+	} {
+		b.Run(q.name, func(b *testing.B) {
+			var took []time.Duration
+			for b.Loop() {
+				ask := q.make()
+				began := time.Now()
+				if _, _, err := x.Search(context.Background(), ask, 0, 25); err != nil {
+					b.Fatal(ask, err)
+				}
+				took = append(took, time.Since(began))
+			}
+			slices.Sort(took)
+			b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
 		})
 	}
 }
