@@ -429,7 +429,7 @@ type fakeKeys struct {
 	hold   time.Time
 }
 
-func (k *fakeKeys) Verify(_ context.Context, a *article.Article, _ time.Time, _ bool) (article.Proof, string, time.Time, error) {
+func (k *fakeKeys) Verify(_ context.Context, a *article.Article, now time.Time, _ bool) (article.Proof, string, time.Time, error) {
 	res := k.result[a.ID()]
 	if res == "" {
 		res = Unsigned
@@ -437,7 +437,10 @@ func (k *fakeKeys) Verify(_ context.Context, a *article.Article, _ time.Time, _ 
 	if res == Invalid {
 		return article.Proof{}, res, time.Time{}, fmt.Errorf("body was changed")
 	}
-	return article.Proof{State: article.ProofHolds, Identity: a.Get("X-Identity"), Purpose: a.Get("X-Purpose")}, res, k.hold, nil
+	if a.Get("X-Signed-Long-Ago") != "" {
+		now = now.AddDate(-1, 0, 0)
+	}
+	return article.Proof{State: article.ProofHolds, Identity: a.Get("X-Identity"), Purpose: a.Get("X-Purpose"), Time: now.Unix()}, res, k.hold, nil
 }
 
 func (k *fakeKeys) Judge(context.Context, article.Proof, time.Time, []article.Group) (string, error) {
@@ -624,6 +627,10 @@ func TestInjectSigns(t *testing.T) {
 		if _, err := a.Inject(t.Context(), draft(t, with("Message-ID: "+id)), as("ann")); code(err) != want {
 			t.Errorf("%s: %v, want %s", id, err, want)
 		}
+	}
+	k.result["<old@x>"] = Verified
+	if _, err := a.Inject(t.Context(), draft(t, with("Message-ID: <old@x>\nX-Signed-Long-Ago: yes")), as("ann")); code(err) != "too-old" {
+		t.Error("a signature of last year:", err)
 	}
 	if _, err := a.Inject(t.Context(), draft(t, with("Article-Signature: mine")), as("ann")); code(err) != "signed-without" {
 		t.Error(err)

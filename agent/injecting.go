@@ -413,6 +413,9 @@ func (in *injection) prove(ctx context.Context, art *article.Article) (article.P
 	if err := provenOr(result, hold, err); err != nil {
 		return p, err
 	}
+	if err := in.signedInTime(&p, in.now); err != nil {
+		return p, err
+	}
 	if in.signedApproval() {
 		if err := in.approvedBy(ctx, &p); err != nil {
 			return p, err
@@ -442,10 +445,12 @@ func provenOr(result string, hold time.Time, err error) error {
 	switch {
 	case result == Invalid:
 		return &Refusal{Reason: Unproven, Code: "invalid", Text: fmt.Sprintf("the signature does not hold: %v", err)}
+	case result == NoRight && err != nil:
+		return &Refusal{Reason: Busy, Code: "rate", Text: err.Error()}
 	case err != nil:
 		return fmt.Errorf("verify: %w", err)
 	case !hold.IsZero():
-		return &Refusal{Reason: Unwanted, Code: "ahead", Text: "the time of the signature lies ahead; check the clock"}
+		return &Refusal{Reason: Unwanted, Code: "ahead", Text: "the time of the signature lies ahead of this node's clock, so it can not be judged; check both clocks"}
 	}
 	return nil
 }

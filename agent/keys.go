@@ -58,7 +58,8 @@ type Keys interface {
 	// it as of arrival now, and fills Proof.Right and Approve[].Right: the
 	// groups of Newsgroups where the signer had the right then. result is one of
 	// the words above. With "invalid", err (never nil then) says why in words
-	// fit for whoever sent it; with "" err is a temporary failure.
+	// fit for whoever sent it; with "no-right" err, if not nil, says that a rate is
+	// used up; with "" err is a temporary failure.
 	// hold is not zero if the article must wait until then, whatever the policy
 	// (t ahead of the clock: pki.md §5.2). imported: ages and rights do not
 	// refuse; an invalid signature gives ProofInvalid, result "invalid", and the

@@ -295,6 +295,28 @@ func (in *relaying) verify(ctx context.Context) (err error) {
 	} else if err != nil && in.result == "" {
 		return fmt.Errorf("verify: %w", err)
 	}
+	if !imported && !in.peer.Old && !(in.o.Door == "batch" && !in.isPeer) {
+		return in.signedInTime(&in.proof, in.now)
+	}
+	return nil
+}
+
+// signedInTime refuses an article whose newest signature is older than history reaches
+// back: somebody plays it again (pki.md §5.9). It is this copy's fault alone.
+func (a *Agent) signedInTime(p *article.Proof, now time.Time) error {
+	if a.Policy.Cutoff <= 0 || p.State != article.ProofHolds && len(p.Approve) == 0 {
+		return nil
+	}
+	newest := int64(0)
+	if p.State == article.ProofHolds {
+		newest = p.Time
+	}
+	for _, ap := range p.Approve {
+		newest = max(newest, ap.Time)
+	}
+	if now.Sub(time.Unix(newest, 0)) > a.Policy.Cutoff {
+		return &Refusal{Reason: Unproven, Code: "too-old", Text: fmt.Sprintf("it was signed more than %d days ago, which is the limit here", a.Policy.Cutoff/day)}
+	}
 	return nil
 }
 

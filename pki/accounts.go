@@ -16,6 +16,7 @@ import (
 var (
 	ErrNoIdentity = errors.New("this account has no identity here: make one with `litfass key new --account NAME`")
 	ErrHasOne     = errors.New("this account has an identity already")
+	ErrTimeless   = errors.New("the clock of this node is before the program was built: set it first, or what is signed now would be dated wrong")
 )
 
 // renewBefore is how long before its end an arrow of a hosted key is renewed at login.
@@ -58,6 +59,9 @@ func (kr *Keyring) NewIdentity(account, password string) (id ID, words []string,
 	defer kr.mu.Unlock()
 	if _, ok := kr.hosted[account]; ok {
 		return ID{}, nil, ErrHasOne
+	}
+	if kr.Ledger.Timeless() {
+		return ID{}, nil, ErrTimeless
 	}
 	recovery := newSeed()
 	_, policy := recoveryPolicy(recovery)
@@ -103,7 +107,7 @@ func (kr *Keyring) Login(account, password string) error {
 	kr.mu.Lock()
 	defer kr.mu.Unlock()
 	f, ok := kr.hosted[account]
-	if !ok {
+	if !ok || kr.Ledger.Timeless() {
 		return nil
 	}
 	var due []*Statement
@@ -188,6 +192,9 @@ func (kr *Keyring) Forget(account string) error {
 // open gives the owner behind an account ("": the node); l.mu need not be held,
 // kr.mu must.
 func (kr *Keyring) open(account, password string) (*keyFile, *owner, error) {
+	if kr.Ledger.Timeless() {
+		return nil, nil, ErrTimeless
+	}
 	if account == "" {
 		return kr.node, kr.node.nodeOwner(), nil
 	}
@@ -303,6 +310,9 @@ func (kr *Keyring) Recover(id ID, words, account, password string, from *Stateme
 	key, policy := recoveryPolicy(seed)
 	kr.mu.Lock()
 	defer kr.mu.Unlock()
+	if kr.Ledger.Timeless() {
+		return nil, ErrTimeless
+	}
 	st, err := kr.Ledger.Identity(id)
 	if err != nil {
 		return nil, err
@@ -398,6 +408,9 @@ func (kr *Keyring) Vouch(account, password string, g Grant) (*Statement, error) 
 	}
 	if g.Scope == "" {
 		g.Scope = "*"
+	}
+	if _, _, _, err := ParseRate(g.Param); err != nil {
+		return nil, err
 	}
 	old, err := kr.Ledger.inSlot(o.ID, g.Purpose, g.Subject, g.Scope)
 	if err != nil {

@@ -190,7 +190,7 @@ func (b *batch) judge(s *Statement) (Fate, error, error) {
 	if b.tx.Get(bDigest, string(s.digest[:])) != nil {
 		return Known, nil, nil
 	}
-	if s.Time > b.now+skew {
+	if s.Time > b.now+skew || b.source != "" && b.now < b.l.Built {
 		return Held, errEarly, nil
 	}
 	if s.Type == TypeIncept {
@@ -441,7 +441,7 @@ func (l *Ledger) Sweep() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reach()
-	b := &batch{l: l, now: l.now().Unix()}
+	b := &batch{l: l, now: l.now().Unix(), source: "sweep"}
 	err := l.db.Update(func(tx *state.Tx) error {
 		b.tx, b.dirty, b.states = tx, map[ID]bool{}, map[ID]*State{}
 		if err := b.sweepHeld(); err != nil {
@@ -474,8 +474,14 @@ func (l *Ledger) Sweep() error {
 func (b *batch) sweepHeld() error {
 	ids, left := map[ID]bool{}, 0
 	var gone []string
+	timeless := map[string]string{}
 	b.tx.Each(bHeld, "", "", func(key string, raw []byte) bool {
-		if int64(binary.BigEndian.Uint64(raw))+heldFor < b.now {
+		arrived := int64(binary.BigEndian.Uint64(raw))
+		if arrived < b.l.Built && b.now >= b.l.Built { // it came while the clock was wrong
+			timeless[key] = string(raw[8:])
+			arrived = b.now
+		}
+		if arrived+heldFor < b.now {
 			gone = append(gone, key)
 		} else {
 			ids[ID([]byte(key[:32]))] = true
@@ -484,6 +490,11 @@ func (b *batch) sweepHeld() error {
 		return true
 	})
 	b.l.held = left
+	for key, text := range timeless {
+		if err := b.tx.Put(bHeld, key, rowBytes(b.now, text)); err != nil {
+			return err
+		}
+	}
 	for _, key := range gone {
 		if err := b.tx.Delete(bHeld, key); err != nil {
 			return err

@@ -2,6 +2,7 @@ package pki
 
 import (
 	"hash/maphash"
+	"strings"
 )
 
 // graph holds what decides about rights, and nothing else, in little memory:
@@ -16,6 +17,7 @@ type graph struct {
 	seed  maphash.Seed
 
 	names  []string // purposes, scopes and params, each once
+	rated  bool     // some param holds a rate
 	nameOf map[string]uint32
 }
 
@@ -72,6 +74,7 @@ func (g *graph) name(s string) uint32 {
 	}
 	n := uint32(len(g.names))
 	g.names = append(g.names, s)
+	g.rated = g.rated || strings.Contains(s, "rate=")
 	g.nameOf[s] = n
 	return n
 }

@@ -348,11 +348,14 @@ func (kr *Keyring) Verify(_ context.Context, a *article.Article, _ time.Time, im
 	}
 	groups, _ := article.LenientGroups(a.Overview().Newsgroups, 0)
 	result, hold, err := kr.Ledger.Arrive(&r.Proof, groups, verb(a))
-	if err != nil {
-		return r.Proof, "", time.Time{}, err
-	}
 	if imported {
 		hold = time.Time{}
+	}
+	if errors.Is(err, ErrRate) {
+		return r.Proof, string(result), hold, err
+	}
+	if err != nil {
+		return r.Proof, "", time.Time{}, err
 	}
 	if result == ResultInvalid {
 		return r.Proof, string(result), hold, errors.New("the key that signed it did not speak for its identity any more at that time")

@@ -35,7 +35,8 @@ const (
 	bLink    = "link"    // digest of an article -> digest of the one before it by the same key
 	bQ       = "q"       // key -> next number not yet reserved
 	bFetched = "fetched" // address of a neighbour's directory -> place in its log
-	bRight   = "right"   // digest of an article -> groups, judged after it was filed
+	bLater   = "later"   // Seq of an article -> who brought it: a quota stopped some of its statements
+	bRight   = "right"   // digest of an article -> 1: has its right, judged after it was filed; 0: was over a rate
 )
 
 // Anchor is an identity that the operator trusts for a purpose (§6.1).
@@ -64,7 +65,16 @@ type Ledger struct {
 	chains  map[ID]bool // identities in mode chain
 	held    int         // rows of bHeld, about
 	quotas  quotas
+	rates   rates
+
+	// Built is when the program was built, Unix seconds; a clock before it is no
+	// clock (§5.2). 0: not known. It is set before use.
+	Built int64
 }
+
+// Timeless says whether the clock is before the program was built: such a node has
+// no time, and holds what it would have to judge (§5.2).
+func (l *Ledger) Timeless() bool { return l.now().Unix() < l.Built }
 
 // Open reads the ledger of db, whose buckets named in ledger.go are its own.
 // now is the clock.

@@ -1,6 +1,10 @@
 package pki
 
-import "time"
+import (
+	"time"
+
+	"github.com/litfass/litfass/internal/state"
+)
 
 // Quotas of §7.2, per source and day.
 const (
@@ -85,4 +89,38 @@ func (q *quotas) event(id ID, now int64) bool {
 	}
 	b.level += eventEvery
 	return true
+}
+
+// maxLater bounds the articles that are looked at again when a quota has room.
+const maxLater = 20000
+
+// Later notes that a quota stopped statements of the article with that Seq, so that
+// they are tried again. It is false where too many wait.
+func (l *Ledger) Later(seq uint64, source string) (noted bool, err error) {
+	err = l.db.Update(func(tx *state.Tx) error {
+		n := 0
+		tx.Each(bLater, "", "", func(string, []byte) bool { n++; return n < maxLater })
+		if noted = n < maxLater; !noted {
+			return nil
+		}
+		return tx.Put(bLater, num(seq), []byte(source))
+	})
+	return noted, err
+}
+
+// Waiting are up to most articles noted by Later, after place after, oldest first.
+func (l *Ledger) Waiting(after uint64, most int) (seqs []uint64, sources []string, err error) {
+	err = l.db.View(func(tx *state.Tx) error {
+		tx.Each(bLater, "", num(after+1), func(key string, source []byte) bool {
+			seqs, sources = append(seqs, readNum([]byte(key))), append(sources, string(source))
+			return len(seqs) < most
+		})
+		return nil
+	})
+	return seqs, sources, err
+}
+
+// NotLater takes an article out again.
+func (l *Ledger) NotLater(seq uint64) error {
+	return l.db.Update(func(tx *state.Tx) error { return tx.Delete(bLater, num(seq)) })
 }

@@ -109,6 +109,9 @@ func (t *drawing) draw(n uint32, purposes []string, until int64) Branch {
 		if e.depth > 0 {
 			p += ", may pass it on"
 		}
+		if param := t.l.g.names[e.param]; param != "" {
+			p += ", " + param
+		}
 		gifts[k].purposes = append(gifts[k].purposes, p)
 		gifts[k].until = min(gifts[k].until, e.until)
 	}

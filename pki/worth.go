@@ -281,8 +281,19 @@ func claimOf(p *article.Proof, verb string, arrived int64) (claim, error) {
 // Arrive judges a proof that comes now, before it is stored: it fills in Right
 // and the approvals' Right for groups and says what it is worth. verb is the
 // first word of the Control field, or "". hold is not zero if the article must
-// wait until then, whatever the policy (§5.2).
+// wait until then, whatever the policy (§5.2). With ResultNoRight err may be
+// ErrRate; any other error is a failure of the disk.
 func (l *Ledger) Arrive(p *article.Proof, groups []article.Group, verb string) (r Result, hold time.Time, err error) {
+	r, hold, err = l.arrive(p, groups, verb)
+	if errors.Is(err, ErrRate) {
+		if err := l.rememberRight(p.Digest, overRate); err != nil {
+			return "", hold, err
+		}
+	}
+	return r, hold, err
+}
+
+func (l *Ledger) arrive(p *article.Proof, groups []article.Group, verb string) (r Result, hold time.Time, err error) {
 	now := l.now()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -295,7 +306,10 @@ func (l *Ledger) Arrive(p *article.Proof, groups []article.Group, verb string) (
 	case article.ProofInvalid:
 		return ResultInvalid, time.Time{}, nil
 	}
-	if p.Time > now.Unix()+skew {
+	switch {
+	case l.Timeless():
+		hold = now.Add(holdMost * time.Second)
+	case p.Time > now.Unix()+skew:
 		hold = now.Add(min(time.Unix(p.Time-skew, 0).Sub(now), holdMost*time.Second))
 	}
 	c, err := claimOf(p, verb, now.Unix())
@@ -306,11 +320,15 @@ func (l *Ledger) Arrive(p *article.Proof, groups []article.Group, verb string) (
 	if err != nil || r != ResultVerified {
 		return r, hold, err
 	}
-	p.Right = l.groupsWith(c, groups)
-	if len(p.Right) == 0 {
-		r = ResultNoRight
+	right := l.groupsWith(c, groups)
+	p.Right = l.within(c, right)
+	switch {
+	case len(p.Right) > 0:
+		return r, hold, nil
+	case len(right) > 0:
+		return ResultNoRight, hold, ErrRate
 	}
-	return r, hold, nil
+	return ResultNoRight, hold, nil
 }
 
 func (l *Ledger) groupsWith(c claim, groups []article.Group) (out []article.Group) {
@@ -355,15 +373,22 @@ func (l *Ledger) Worth(p *article.Proof, arrived time.Time, groups []article.Gro
 	if err != nil {
 		return ResultInvalid, nil
 	}
-	r, fresh, err := l.worth(c, p.Right, groups)
-	if err == nil && fresh {
-		err = l.rememberRight(c.digest)
+	r, judged, err := l.worth(c, p.Right, groups)
+	if err == nil && judged != notJudged {
+		err = l.rememberRight(c.digest, judged)
 	}
 	return r, err
 }
 
-// worth is Worth under the lock; fresh says that a right was just judged for good.
-func (l *Ledger) worth(c claim, right, groups []article.Group) (r Result, fresh bool, err error) {
+// What bRight holds: a right that was judged for good after the article was filed.
+const (
+	overRate  byte = 0
+	hadRight  byte = 1
+	notJudged byte = 255 // not written
+)
+
+// worth is Worth under the lock; judged is not notJudged if a right was just judged for good.
+func (l *Ledger) worth(c claim, right, groups []article.Group) (r Result, judged byte, err error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	r, err = l.keyVerdict(c)
@@ -372,13 +397,13 @@ func (l *Ledger) worth(c claim, right, groups []article.Group) (r Result, fresh 
 	}
 	switch {
 	case err != nil || r != ResultVerified:
-		return r, false, err
+		return r, notJudged, err
 	case len(right) == 0:
 		return l.lateRight(c, groups)
 	case l.takenBack(c, right):
-		return ResultDisputed, false, nil
+		return ResultDisputed, notJudged, nil
 	}
-	return ResultVerified, false, nil
+	return ResultVerified, notJudged, nil
 }
 
 // lapsedDevice judges an article whose key was a device's on arrival and is not
@@ -399,25 +424,31 @@ func (l *Ledger) lapsedDevice(c claim) (Result, error) {
 
 // lateRight judges the right of an article whose key was not known when it came.
 // What was found stays: rights are judged once (§5.7).
-func (l *Ledger) lateRight(c claim, groups []article.Group) (r Result, fresh bool, err error) {
+func (l *Ledger) lateRight(c claim, groups []article.Group) (r Result, judged byte, err error) {
 	var known []byte
 	err = l.db.View(func(tx *state.Tx) error {
 		known = tx.Get(bRight, string(c.digest[:]))
 		return nil
 	})
 	switch {
+	case err == nil && len(known) == 1 && known[0] == overRate:
+		return ResultNoRight, notJudged, nil
 	case err != nil || known != nil:
-		return ResultVerified, false, err
-	case len(l.groupsWith(c, groups)) > 0:
-		return ResultVerified, true, nil
+		return ResultVerified, notJudged, err
 	}
-	return ResultNoRight, false, nil
+	switch with := l.groupsWith(c, groups); {
+	case len(with) == 0:
+		return ResultNoRight, notJudged, nil
+	case len(l.within(c, with)) == 0:
+		return ResultNoRight, overRate, nil
+	}
+	return ResultVerified, hadRight, nil
 }
 
-// rememberRight notes that an article's right, judged after it was filed, was
-// there: it stays so when the arrow ends.
-func (l *Ledger) rememberRight(digest [32]byte) error {
-	return l.db.Update(func(tx *state.Tx) error { return tx.Put(bRight, string(digest[:]), []byte{1}) })
+// rememberRight notes how an article's right was judged after it was filed: it
+// stays so when the arrow ends.
+func (l *Ledger) rememberRight(digest [32]byte, judged byte) error {
+	return l.db.Update(func(tx *state.Tx) error { return tx.Put(bRight, string(digest[:]), []byte{judged}) })
 }
 
 // takenBack says whether a right that was there on arrival was revoked with a

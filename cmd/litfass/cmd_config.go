@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"time"
 )
 
 func configCommands() []command {
@@ -52,6 +53,22 @@ func cmdVersion(c *call) error {
 	}
 	fmt.Fprintf(c.out, "litfass %s (%s, %s/%s)\n", v, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
+}
+
+// buildTime is a time that no sound clock is before: a day before the commit that
+// this program was built from, or before this was written.
+func buildTime() time.Time {
+	at := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC)
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return at
+	}
+	for _, s := range info.Settings {
+		if t, err := time.Parse(time.RFC3339, s.Value); s.Key == "vcs.time" && err == nil && t.AddDate(0, 0, -1).After(at) {
+			at = t.AddDate(0, 0, -1)
+		}
+	}
+	return at
 }
 
 func versionString() string {

@@ -75,9 +75,9 @@ func (c *call) examine() []finding {
 // examineClock: boxes without a battery start in the past, and their articles
 // are then refused by everybody.
 func examineClock(now time.Time) finding {
-	built := time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC) // no clock of a sound box is before this was written
-	if now.Before(built) {
-		return finding{What: "clock", Says: "says " + now.UTC().Format(time.DateTime), Cure: "set it: ntpdate, chronyd, or date -s; articles dated in the past are refused by others"}
+	if now.Before(buildTime()) {
+		return finding{What: "clock", Says: "says " + now.UTC().Format(time.DateTime) + ", which is before this program was built",
+			Cure: "set it: ntpdate, chronyd, or date -s; until then signed articles wait, and what is posted is refused by others"}
 	}
 	return finding{What: "clock", Good: true, Says: now.UTC().Format(time.DateTime) + " UTC; compare it with your watch"}
 }

@@ -208,6 +208,9 @@ func (s *server) status(ctx context.Context) (statusJSON, error) {
 		st.Articles += g.Count
 	}
 	st.Warnings = append(st.Warnings, k.tlsWarnings()...)
+	if k.keys.Ledger.Timeless() {
+		st.Warnings = append(st.Warnings, "the clock says "+k.now().UTC().Format(time.DateTime)+", which is before this program was built; set it: until then what is signed waits and nothing can be posted")
+	}
 	st.Peers = append(st.Peers, s.peerStates()...)
 	st.Followers = append(st.Followers, k.followerStates()...)
 	if w, err := k.waitingCount(ctx); err == nil {

@@ -57,6 +57,9 @@ func (k *core) firstRun(ctx context.Context) error {
 	if err := k.spool.PutGroups(ctx, infos...); err != nil {
 		return fmt.Errorf("make the first groups: %w", err)
 	}
+	if k.keys.Ledger.Timeless() { // it could not be signed, and would be dated wrong
+		return nil
+	}
 	d := &article.Draft{
 		Header: [][2]string{
 			{"From", "Your node <postmaster@" + k.host + ">"},

@@ -56,11 +56,12 @@ func (s *server) fetchFrom(ctx context.Context, p peerSection) {
 	}
 }
 
-// keyFetch pulls from the address that the operator names, without quotas.
+// keyFetch pulls from the address that the operator names: its first snapshot without
+// quotas, all else under those of a neighbour.
 func (c *control) keyFetch(ctx context.Context, u keyJSON) (keyJSON, error) {
 	f := directory.Fetcher{Ledger: c.core.keys.Ledger}
-	got, err := f.Pull(ctx, u.Subject, "")
-	return keyJSON{Count: got.Taken}, err
+	got, err := f.Pull(ctx, u.Subject, "fetch "+u.Subject)
+	return keyJSON{Count: got.Taken, Stopped: got.Stopped}, err
 }
 
 func cmdKeyFetch(c *call) error {
@@ -75,5 +76,8 @@ func cmdKeyFetch(c *call) error {
 		return c.printJSON(out)
 	}
 	fmt.Fprintf(c.out, "%d new statements; \"litfass key trust ID\" says whom of them to believe\n", out.Count)
+	if out.Stopped > 0 {
+		fmt.Fprintf(c.out, "%d more are over what is taken from one neighbour in a day: run this again tomorrow\n", out.Stopped)
+	}
 	return nil
 }

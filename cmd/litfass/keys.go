@@ -32,6 +32,10 @@ func (k *core) openKeys(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ledger.Built = buildTime().Unix()
+	if ledger.Timeless() {
+		k.log.Warn("the clock is before this program was built: set it; until then what is signed waits and nothing can be posted", "clock", k.now().UTC())
+	}
 	if k.keys, err = pki.OpenKeyring(filepath.Join(k.dir.path, "keys"), ledger); err != nil {
 		return err
 	}
@@ -62,7 +66,7 @@ func (s *server) startKeys(context.Context) (*part, error) {
 	publish := &directory.Publisher{Prefix: k.cfg.PKI.Prefix, Host: k.host, Ledger: k.keys.Ledger, Agent: k.agent, Log: s.log}
 	var wg sync.WaitGroup
 	wg.Go(func() { publish.Run(ctx) })
-	wg.Go(func() { s.tendKeys(ctx) })
+	wg.Go(func() { s.tendKeys(ctx, follow) })
 	s.fetchKeys(ctx, &wg)
 	s.metrics = append(s.metrics, func(w *metricWriter) {
 		f := k.keys.Ledger.Figures()
@@ -78,10 +82,21 @@ func (s *server) startKeys(context.Context) (*part, error) {
 }
 
 // tendKeys looks again at what waits whenever statements came, and sweeps each hour.
-func (s *server) tendKeys(ctx context.Context) {
+func (s *server) tendKeys(ctx context.Context, follow *directory.Follower) {
 	l := s.core.keys.Ledger
-	hour := time.NewTicker(time.Hour)
+	hour, minute := time.NewTicker(time.Hour), time.NewTicker(time.Minute)
 	defer hour.Stop()
+	defer minute.Stop()
+	timeless := l.Timeless()
+	sweep := func() {
+		if err := l.Sweep(); err != nil {
+			s.log.Warn("old statements could not be swept out", "error", err)
+		}
+		if err := follow.Retry(ctx); err != nil && ctx.Err() == nil {
+			s.log.Warn("statements that a quota stopped could not be tried again", "error", err)
+		}
+	}
+	sweep()
 	for {
 		changed := l.Changed()
 		select {
@@ -91,10 +106,19 @@ func (s *server) tendKeys(ctx context.Context) {
 			if err := s.core.agent.Reconsider(ctx); err != nil && ctx.Err() == nil {
 				s.log.Warn("what waits for a key could not be looked at", "error", err)
 			}
-		case <-hour.C:
-			if err := l.Sweep(); err != nil {
-				s.log.Warn("old statements could not be swept out", "error", err)
+		case <-minute.C:
+			if timeless == l.Timeless() {
+				continue
 			}
+			timeless = !timeless
+			if timeless {
+				s.log.Warn("the clock has gone back before this program was built: set it; until then what is signed waits")
+				continue
+			}
+			s.log.Info("the clock is right now: what waited for it is judged")
+			sweep()
+		case <-hour.C:
+			sweep()
 		}
 	}
 }
@@ -175,6 +199,7 @@ type keyJSON struct {
 	Text     string     `json:"text,omitempty"`   // statements, or words
 	Octets   []byte     `json:"octets,omitempty"` // an article
 	Count    int        `json:"count,omitempty"`
+	Stopped  int        `json:"stopped,omitempty"`
 	Result   string     `json:"result,omitempty"`
 	Detail   string     `json:"detail,omitempty"`
 

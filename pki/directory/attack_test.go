@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -223,5 +224,50 @@ func TestTwoFaces(t *testing.T) {
 		if _, status := b.keys.Ledger.Standing(incept.ID); status != pki.Frozen {
 			t.Errorf("%s: %s, want frozen", b.name, status)
 		}
+	}
+}
+
+// TestStoppedComesLater: what a quota stops in an article of a peer is taken from the
+// same article when there is room again, also after a restart of the follower.
+func TestStoppedComesLater(t *testing.T) {
+	clock := testStart
+	b := newBox(t, "b", &clock)
+	all := inceptions(t, 1100, testStart)
+	for from := 0; from < len(all); from += 100 {
+		var body strings.Builder
+		for _, s := range all[from : from+100] {
+			body.WriteString(strings.ReplaceAll(s.Text(), "\n", "\r\n"))
+		}
+		wire := fmt.Sprintf("Path: peer!x\r\nFrom: a@x.mesh\r\nNewsgroups: mesh.admin.pki.keys\r\nSubject: s\r\nMessage-ID: <%d@x.mesh>\r\nDate: %s\r\n\r\n%s.\r\n",
+			from, article.FormatDate(time.Unix(clock, 0)), body.String())
+		if _, err := b.agent.Relay(context.Background(), []byte(wire), agent.Origin{Door: "nntp", Peer: "peer"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.work()
+	known := func() int { return b.keys.Ledger.Figures().Identities - 1 } // without the node's own
+	if n := known(); n != 500 {
+		t.Fatalf("%d on the first day, want 500", n)
+	}
+	retry := func() {
+		t.Helper()
+		again := Follower{Prefix: "mesh", Spool: b.spool, Ledger: b.keys.Ledger}
+		if err := again.Retry(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	retry()
+	if n := known(); n != 500 {
+		t.Errorf("%d when tried again on the same day", n)
+	}
+	for _, want := range []int{1000, 1100, 1100} {
+		clock += 86400
+		retry()
+		if n := known(); n != want {
+			t.Errorf("%d, want %d", n, want)
+		}
+	}
+	if seqs, _, err := b.keys.Ledger.Waiting(0, 100); err != nil || len(seqs) != 0 {
+		t.Error("still noted:", seqs, err)
 	}
 }

@@ -87,10 +87,11 @@ func (f *Fetcher) get(ctx context.Context, url string) (*http.Response, error) {
 		end()
 		return nil, fmt.Errorf("ask a directory: %w", err)
 	}
-	client := f.Client
-	if client == nil {
-		client = http.DefaultClient
+	client := http.Client{}
+	if f.Client != nil {
+		client = *f.Client
 	}
+	client.CheckRedirect = sameHost
 	r, err := client.Do(req)
 	if err != nil {
 		end()
@@ -106,6 +107,15 @@ func (f *Fetcher) get(ctx context.Context, url string) (*http.Response, error) {
 		err = fmt.Errorf("ask a directory: %s answers %s", url, r.Status)
 	}
 	return nil, errors.Join(err, r.Body.Close())
+}
+
+// sameHost follows a redirect only to the host and port that were asked, which the
+// operator named: no neighbour may make this node call others, its own inside least.
+func sameHost(req *http.Request, via []*http.Request) error {
+	if was := via[0].URL; req.URL.Host != was.Host || req.URL.Scheme != was.Scheme && req.URL.Scheme != "https" || len(via) > 3 {
+		return fmt.Errorf("it sends us elsewhere, to %s://%s: give that address, if it is the right one", req.URL.Scheme, req.URL.Host)
+	}
+	return nil
 }
 
 // watched is a body whose reads put off the end.

@@ -132,3 +132,27 @@ func inceptions(t *testing.T, n int, at int64) (out []*pki.Statement) {
 	}
 	return out
 }
+
+// TestFetchGoesNowhereElse: a neighbour that redirects elsewhere, to a port of this
+// machine's own for example, is not followed; to another path of its own it is.
+func TestFetchGoesNowhereElse(t *testing.T) {
+	clock := testStart
+	a, b := newBox(t, "a", &clock), newBox(t, "b", &clock)
+	asked := 0
+	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer inside.Close()
+	elsewhere := httptest.NewServer(http.RedirectHandler(inside.URL+"/admin", http.StatusFound))
+	defer elsewhere.Close()
+	f := Fetcher{Ledger: b.keys.Ledger}
+	if _, err := f.Pull(context.Background(), elsewhere.URL, "a"); err == nil || !strings.Contains(err.Error(), "sends us elsewhere") || asked != 0 {
+		t.Error("followed:", asked, err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/pki/", http.StripPrefix("/pki", Handler(a.keys.Ledger)))
+	mux.HandleFunc(Path, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/pki"+r.URL.Path, http.StatusFound) })
+	moved := httptest.NewServer(mux)
+	defer moved.Close()
+	if got, err := f.Pull(context.Background(), moved.URL, "a"); err != nil || got.Taken == 0 {
+		t.Error("its own other path:", got, err)
+	}
+}

@@ -118,26 +118,64 @@ func (f *Follower) Follow(ctx context.Context, e spool.Entry) error {
 	if any, _ := ours(f.Prefix, e.Newsgroups); !any || e.Via.How == spool.Imported {
 		return nil
 	}
-	a, err := f.Spool.Open(ctx, e.Seq)
-	if errors.Is(err, spool.ErrNotFound) {
-		return nil // expired meanwhile
-	} else if err != nil {
-		return fmt.Errorf("read statements: %w", err)
-	}
-	list, err := statements(f.Prefix, a)
-	if err != nil && len(list) == 0 {
-		return nil // the filter has refused such articles; older ones may be here
-	}
 	source := e.Via.Peer
 	if e.Via.How == spool.Injected {
 		source = "" // the operator's, or this node's own
 	}
+	stopped, err := f.apply(ctx, e.Seq, source)
+	if err != nil || !stopped {
+		return err
+	}
+	_, err = f.Ledger.Later(uint64(e.Seq), source)
+	return err
+}
+
+// apply takes in the statements of one article and says whether a quota stopped any.
+func (f *Follower) apply(ctx context.Context, seq spool.Seq, source string) (stopped bool, err error) {
+	a, err := f.Spool.Open(ctx, seq)
+	if errors.Is(err, spool.ErrNotFound) {
+		return false, nil // expired meanwhile
+	} else if err != nil {
+		return false, fmt.Errorf("read statements: %w", err)
+	}
+	list, err := statements(f.Prefix, a)
+	if err != nil && len(list) == 0 {
+		return false, nil // the filter has refused such articles; older ones may be here
+	}
 	out, err := f.Ledger.Apply(source, list)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if f.Told != nil {
 		f.Told(source, out)
 	}
-	return nil
+	return out.Count(pki.Stopped) > 0, nil
+}
+
+// Retry looks again at the articles whose statements a quota stopped (§7.2), as long
+// as their sources' quotas have room. It is called now and then.
+func (f *Follower) Retry(ctx context.Context) error {
+	full := map[string]bool{}
+	for after := uint64(0); ; {
+		seqs, sources, err := f.Ledger.Waiting(after, 100)
+		if err != nil || len(seqs) == 0 {
+			return err
+		}
+		for i, seq := range seqs {
+			after = seq
+			if full[sources[i]] {
+				continue
+			}
+			stopped, err := f.apply(ctx, spool.Seq(seq), sources[i])
+			if err != nil {
+				return err
+			}
+			if full[sources[i]] = stopped; stopped {
+				continue
+			}
+			if err := f.Ledger.NotLater(seq); err != nil {
+				return err
+			}
+		}
+	}
 }
