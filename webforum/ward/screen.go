@@ -216,6 +216,37 @@ func (s *Screen) Numbers(ctx context.Context, g article.Group, lo, hi uint64) it
 	}
 }
 
+// List is spool.Reader's.
+func (s *Screen) List(ctx context.Context, g article.Group, lo, hi uint64) iter.Seq2[spool.Listed, error] {
+	d := s.ward.all.Load()
+	if d.clear() {
+		return s.Store.List(ctx, g, lo, hi)
+	}
+	if len(d.keys) > 0 { // only the entries say who signed
+		return func(yield func(spool.Listed, error) bool) {
+			for e, err := range s.Range(ctx, g, lo, hi) {
+				var one spool.Listed
+				if err == nil {
+					one = spool.Listed{Number: e.Places[0].Number, Arrived: e.Arrived, ID: e.ID, Crossposted: len(e.Places) > 1}
+				}
+				if !yield(one, err) {
+					return
+				}
+			}
+		}
+	}
+	return func(yield func(spool.Listed, error) bool) {
+		for one, err := range s.Store.List(ctx, g, lo, hi) {
+			if _, hidden := d.hidden[string(one.ID)]; hidden && err == nil {
+				continue
+			}
+			if !yield(one, err) {
+				return
+			}
+		}
+	}
+}
+
 // Group is spool.Reader's: what is hidden one by one does not count.
 func (s *Screen) Group(ctx context.Context, g article.Group) (spool.GroupInfo, error) {
 	info, err := s.Store.Group(ctx, g)

@@ -90,6 +90,9 @@ func seen(t *testing.T, s spool.Reader, all []spool.Entry) string {
 	for e, err := range s.Since(ctx, 0) {
 		note("Since", e.ID, err)
 	}
+	for one, err := range s.List(ctx, "a.b", 1, 100) {
+		note("List", one.ID, err)
+	}
 	for n, err := range s.Numbers(ctx, "a.c", 1, 100) {
 		note("Numbers", all[n-1].ID, err)
 	}
@@ -137,7 +140,7 @@ func TestScreen(t *testing.T) {
 // TestScreenIsWhole: a way of reading that is added to spool.Reader shows hidden
 // articles until it is thought of here.
 func TestScreenIsWhole(t *testing.T) {
-	known := []string{"ByID", "ByNumber", "Group", "Groups", "Last", "Numbers", "Open", "Range", "SeqAt", "Since"}
+	known := []string{"ByID", "ByNumber", "Group", "Groups", "Last", "List", "Numbers", "Open", "Range", "SeqAt", "Since"}
 	r := reflect.TypeFor[spool.Reader]()
 	for i := range r.NumMethod() {
 		if name := r.Method(i).Name; !slices.Contains(known, name) {
