@@ -122,7 +122,10 @@ func (in *injection) mandatory() error {
 		return malformed("from", "From: %v; write Name <mailbox@domain>", err)
 	}
 	if v := in.d.Get("Sender"); v != "" && mailboxes(v) != nil {
-		return malformed("sender", "Sender: is no mail address")
+		if in.signed {
+			return malformed("sender", "Sender: is no mail address")
+		}
+		in.d.Del("Sender") // INN's inews says news%host: what would be refused elsewhere must not go out
 	}
 	return nil
 }

@@ -290,3 +290,45 @@ func TestInnxmit(t *testing.T) {
 	}
 	same(t, inn.Addr, n.Addr, 0, 500)
 }
+
+// TestInewsAndRnews: INN's inews posts here and logs in only when told 480; INN's
+// rnews brings a batch with IHAVE, and again: then all of it is known.
+func TestInewsAndRnews(t *testing.T) {
+	inn := newINN(t)
+	n := newNode(t, nodebox.Options{Host: ourHost, Links: []nodebox.Link{{Name: "inn.test.example", Send: "!*"}}})
+	at := strconv.Itoa(port(t, n.Addr))
+	cmd := inn.Command("inews", "-h", "-S", "-p", at)
+	cmd.Stdin = strings.NewReader("From: otto@mesh.example\nNewsgroups: test.a\nSubject: from inews\nMessage-ID: <inews@mesh.example>\n\nhello\n.dot\n")
+	out, err := cmd.CombinedOutput()
+	t.Logf("inews: %s", out)
+	if err != nil {
+		t.Fatalf("inews: %v: %s", err, out)
+	}
+	c, err := nntp.Dialer{Address: n.Addr}.Connect(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	wire, err := c.Article("<inews@mesh.example>", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	has(t, "article of inews", string(wire), "Subject: from inews\r\n", "\r\n\r\nhello\r\n..dot\r\n")
+
+	var batch strings.Builder
+	for i := range 20 {
+		art := fmt.Sprintf("Path: inn.test.example!not-for-mail\nFrom: a@mesh.example\nNewsgroups: test.a\nSubject: in a batch\nDate: %s\nMessage-ID: %s\n\nhello\n",
+			time.Now().UTC().Format("02 Jan 2006 15:04:05 +0000"), testID(i))
+		fmt.Fprintf(&batch, "#! rnews %d\n%s", len(art), art)
+	}
+	for round := range 2 {
+		cmd := inn.Command("rnews", "-v", "-S", "127.0.0.1", "-P", at)
+		cmd.Stdin = strings.NewReader(batch.String())
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("rnews, round %d: %v: %s", round, err, out)
+		}
+		if got := count(t, n.Addr); got != 21 {
+			t.Fatalf("%d articles here after rnews, want 21", got)
+		}
+	}
+}

@@ -254,10 +254,12 @@ func TestRpost(t *testing.T) {
 
 func TestSlrnpull(t *testing.T) {
 	slrnpull := need(t, "slrnpull", "slrnpull")
-	_, host, port := library(t, "post")
+	n, host, port := library(t, "post")
 	home := t.TempDir()
 	write(t, filepath.Join(home, "slrnpull.conf"), "default 100 0\ntest.a\n")
-	run(t, home, "", slrnpull, "-d", home, "-h", host+":"+port, "--no-post")
+	write(t, filepath.Join(home, "out.going", "Xone"), "From: Otto <otto@mesh.example>\nNewsgroups: test.a\nSubject: from slrnpull\n\nhello\n.dot\n")
+	run(t, home, "", slrnpull, "-d", home, "-h", host+":"+port)
+	has(t, "node", subjects(t, n), "from slrnpull")
 	for i := 1; i <= 3; i++ {
 		b, err := os.ReadFile(filepath.Join(home, "news", "test", "a", fmt.Sprint(i)))
 		if err != nil {
