@@ -16,6 +16,8 @@ func mailCommands() []command {
 		{name: "list", args: "[GROUP]", short: "who gets a group, or any, by mail", run: cmdMailList},
 		{name: "add", args: "[--digest | --replies] GROUP ADDRESS", short: "send a group to an address, which is not asked", run: cmdMailAdd},
 		{name: "rm", args: "GROUP ADDRESS", short: "send it no longer", run: cmdMailRm},
+		{name: "notify", args: "ACCOUNT [KINDS]", short: "what an account hears of by mail", run: cmdMailNotify,
+			long: "KINDS: replies (answers to what it wrote), watched (threads that it watches), reports (what readers\nreport in groups that it moderates), several with commas; all; none. Without KINDS: what it gets now.\nIt goes to the address of the account, which is not asked. Each may change it itself on the page /mail."},
 		{name: "queue", short: "what waits to be sent, and why", run: cmdMailQueue},
 	}
 }
@@ -127,6 +129,7 @@ func cmdMailQueue(c *call) error {
 
 func (c *control) mailActs() {
 	act(c, "mail/list", c.mailList)
+	act(c, "mail/notify", c.mailNotify)
 	act(c, "mail/add", c.mailAdd)
 	act(c, "mail/rm", func(_ context.Context, in subscriberJSON) (subscriberJSON, error) {
 		m, err := c.core.mails()
@@ -155,6 +158,9 @@ func (c *control) mailList(ctx context.Context, in subscriberJSON) ([]subscriber
 	}
 	all, err := m.List(article.Group(in.Group))
 	for _, s := range all {
+		if s.Account != "" { // notices
+			continue
+		}
 		state := "ok"
 		switch {
 		case s.Paused:

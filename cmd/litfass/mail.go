@@ -88,6 +88,7 @@ func (s *server) startCourier(context.Context) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.core.tellOfReports(c)
 	ctx, cancel := context.WithCancel(context.Background())
 	if err := s.core.followers.Start(ctx, c, agent.AtEnd); err != nil {
 		cancel()
@@ -191,9 +192,22 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 	return p, nil
 }
 
-// mailRoutes adds the link in each mail that ends a subscription.
+// mailRoutes adds the link in each mail that ends a subscription, and the page where an
+// account says what it wants to hear of.
 func (s *server) mailRoutes(mux *http.ServeMux) {
-	if c, err := s.core.mails(); err == nil { // else startCourier has said so
-		c.Register(mux)
+	c, err := s.core.mails()
+	if err != nil { // startCourier has said so
+		return
 	}
+	var member courier.Member
+	if s.member != nil {
+		member = func(r *http.Request) (account, address string) {
+			m, err := s.core.members.Get(r.Context(), s.member(r))
+			if err != nil {
+				return "", ""
+			}
+			return m.Name, m.Email
+		}
+	}
+	c.Register(mux, member)
 }

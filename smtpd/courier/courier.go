@@ -56,6 +56,7 @@ type Config struct {
 	State    *state.DB
 	Spool    Spool
 	Waiting  Waiting          // nil: moderators are not told
+	People   People           // nil: accounts get no notices
 	Settled  func() spool.Seq // the saved cursor of this follower
 	Resolver *net.Resolver    // for MX and DMARC; nil: the system's
 	Now      func() time.Time
@@ -76,6 +77,9 @@ type Courier struct {
 
 	mu   sync.Mutex
 	busy map[string]bool // rows that a worker has
+
+	noticeDay int64          // counted from 1970
+	noticed   map[string]int // notices by address on that day
 
 	sent, deferred, bounced atomic.Int64
 }
@@ -138,11 +142,11 @@ func (c *Courier) Follow(ctx context.Context, e spool.Entry) error {
 				to = append(to, s.Address)
 			}
 		}
-		if err := c.enqueue(e.Seq, p.Group, e.Arrived, to); err != nil {
+		if err := c.enqueue(row{Seq: e.Seq, Group: p.Group}, e.Arrived, to); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.notify(ctx, e, seen)
 }
 
 // answered is the address of who wrote what an article answers, or "": not here, or

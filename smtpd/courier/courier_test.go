@@ -198,7 +198,7 @@ func TestArticleGoesToSubscribers(t *testing.T) {
 	}
 	leave := leaveLink(t, head)
 	mux := http.NewServeMux()
-	d.Register(mux)
+	d.Register(mux, nil)
 	for i, want := range []int{200, 200, 404} {
 		w := httptest.NewRecorder()
 		method := "POST"

@@ -87,7 +87,7 @@ func (c *Courier) failed(r row, to string) {
 		c.bounced.Add(1)
 		return
 	}
-	s, err := c.subs.Get(subKey(r.Group, to))
+	s, err := c.subs.Get(subKey(r.list(), to))
 	if err == nil {
 		err = c.bounce(s.Token)
 	}
@@ -120,7 +120,7 @@ func (c *Courier) letterOf(ctx context.Context, r row) (letter, bool, error) {
 func (c *Courier) one(line *line, r row, l letter, to string) (outcome, error) {
 	from, extra := "", ""
 	if r.Group != "" {
-		s, err := c.subs.Get(subKey(r.Group, to))
+		s, err := c.subs.Get(subKey(r.list(), to))
 		if err != nil || s.Paused {
 			return delivered, nil // left meanwhile
 		}

@@ -71,7 +71,7 @@ func (c *Courier) tell(ctx context.Context, h agent.Held) error {
 		body := fmt.Sprintf("A submission waits for %s:\n\n    From:    %s\n    Subject: %s\n    Size:    %d octets\n\n"+
 			"To let it in, send any mail to  %s\nTo drop it, send any mail to    %s\n", name, content.Header(h.From), content.Header(h.Subject), h.Octets, approve, reject)
 		if c.cfg.URL != "" {
-			body += "\nIt can be read, and decided on, at " + c.cfg.URL + "/admin/waiting\n"
+			body += "\nIt can be read, and decided on, at " + c.cfg.URL + "/moderate\n"
 		}
 		body += "\n" + text
 		err = c.Send(ctx, g.Moderator, [][2]string{{"From", approve}, {"Reply-To", approve}, {"Subject", "Submission to " + string(name) + ": " + content.Header(h.Subject)},

@@ -20,10 +20,12 @@ type row struct {
 	Group article.Group `json:",omitempty"`
 	To    []string      // who still waits
 	Raw   []byte        `json:",omitempty"` // the whole mail, if it is no article
-	First time.Time
-	Next  time.Time
-	Tries int    `json:",omitempty"`
-	Why   string `json:",omitempty"` // what the last try met
+	// Notice: it goes to accounts that want to hear of it, not to the group's subscribers.
+	Notice bool `json:",omitempty"`
+	First  time.Time
+	Next   time.Time
+	Tries  int    `json:",omitempty"`
+	Why    string `json:",omitempty"` // what the last try met
 }
 
 // Queued is a row of the queue as an operator sees it.
@@ -47,6 +49,14 @@ func (c *Courier) Queue() ([]Queued, error) {
 	return out, err
 }
 
+// list is whose subscribers a row is for.
+func (r *row) list() article.Group {
+	if r.Notice {
+		return notices
+	}
+	return r.Group
+}
+
 // perRow is how many subscribers share a row: what one worker serves over one
 // connection.
 const perRow = 50
@@ -62,8 +72,9 @@ func hashOf(s string) uint32 {
 	return h.Sum32()
 }
 
-// enqueue writes the rows of an article, in order of the addresses' domains.
-func (c *Courier) enqueue(seq spool.Seq, g article.Group, at time.Time, to []string) error {
+// enqueue writes the rows of an article or a mail, like r, in order of the addresses'
+// domains.
+func (c *Courier) enqueue(r row, at time.Time, to []string) error {
 	if len(to) == 0 {
 		return nil
 	}
@@ -76,9 +87,9 @@ func (c *Courier) enqueue(seq spool.Seq, g article.Group, at time.Time, to []str
 		return strings.Compare(a, b)
 	})
 	err := c.cfg.State.Update(func(tx *state.Tx) error {
-		n := int(hashOf(string(g))) &^ 0xffff
+		n := int(hashOf(string(r.list())+string(r.Group)+string(r.Raw))) &^ 0xffff
 		for chunk := range slices.Chunk(to, perRow) {
-			r := row{Key: rowKey(at, seq, n), Seq: seq, Group: g, To: chunk, First: at, Next: at}
+			r.Key, r.To, r.First, r.Next = rowKey(at, r.Seq, n), chunk, at, at
 			if err := c.queue.PutIn(tx, r.Key, r); err != nil {
 				return err
 			}

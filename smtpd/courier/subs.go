@@ -30,6 +30,7 @@ type Subscription struct {
 	Mode    Mode
 	Token   string // in the unsubscribe link and the envelope sender
 	Since   time.Time
+	Account string `json:",omitempty"` // whose notices these are
 
 	Bounces     int       `json:",omitempty"`
 	FirstBounce time.Time `json:",omitzero"`
@@ -42,6 +43,7 @@ type asked struct {
 	Address string
 	Mode    Mode
 	Until   time.Time
+	Account string `json:",omitempty"` // whose notices are asked for
 }
 
 // A subscription is paused after this many bounces over at least this long.
@@ -69,32 +71,45 @@ func (c *Courier) Ask(ctx context.Context, g article.Group, address string, mode
 	if s, err := c.subs.Get(subKey(g, address)); err == nil && !s.Paused && s.Mode == mode {
 		return nil
 	}
+	return c.ask(ctx, asked{Group: g, Address: address, Mode: mode})
+}
+
+// ask asks an address to confirm a. One that was asked already hears nothing more.
+func (c *Courier) ask(ctx context.Context, a asked) error {
 	keys, all, err := c.asked.List("")
 	if err != nil {
 		return err
 	}
-	for i, a := range all {
+	for i, o := range all {
 		switch {
-		case a.Until.Before(c.cfg.Now()):
+		case o.Until.Before(c.cfg.Now()):
 			if err := c.asked.Delete(keys[i]); err != nil {
 				return err
 			}
-		case a.Group == g && a.Address == address && a.Mode == mode:
-			return nil // asked already
+		case o.Group == a.Group && o.Address == a.Address && o.Account == a.Account && a.Group == notices:
+			a.Until = o.Until
+			return c.asked.Put(keys[i], a) // the kinds may have changed
+		case o.Group == a.Group && o.Address == a.Address && o.Mode == a.Mode:
+			return nil
 		}
 	}
 	if len(all) >= maxAsked {
 		return errors.New("too many subscriptions wait to be confirmed")
 	}
 	token := strings.ToLower(rand.Text())
-	if err := c.asked.Put(token, asked{g, address, mode, c.cfg.Now().Add(askedFor)}); err != nil {
+	a.Until = c.cfg.Now().Add(askedFor)
+	if err := c.asked.Put(token, a); err != nil {
 		return err
 	}
-	return c.Send(ctx, address, [][2]string{
+	wish, wunsch := "the articles of "+string(a.Group)+" by mail", "moechte die Beitraege dieser Gruppe als Mail bekommen"
+	if a.Group == notices {
+		wish, wunsch = "notices for the account "+a.Account, "moechte Hinweise fuer dieses Konto als Mail bekommen"
+	}
+	return c.Send(ctx, a.Address, [][2]string{
 		{"From", c.address("confirm+" + token)}, {"Reply-To", c.address("confirm+" + token)},
-		{"Subject", "Please confirm: mails of " + string(g)}, {"Auto-Submitted", "auto-replied"},
-	}, fmt.Sprintf("Somebody, probably you, asked %s for the articles of %s by mail.\nAnswer this mail to get them; do nothing if it was not you.\n\n"+
-		"Jemand, wahrscheinlich du, moechte die Beitraege dieser Gruppe als Mail bekommen.\nZum Bestaetigen bitte auf diese Mail antworten, sonst nichts tun.\n", c.cfg.Domain, g))
+		{"Subject", "Please confirm: " + wish}, {"Auto-Submitted", "auto-replied"},
+	}, fmt.Sprintf("Somebody, probably you, asked %s for %s.\nAnswer this mail to get them; do nothing if it was not you.\n\n"+
+		"Jemand, wahrscheinlich du, %s.\nZum Bestaetigen bitte auf diese Mail antworten, sonst nichts tun.\n", c.cfg.Domain, wish, wunsch))
 }
 
 func (c *Courier) address(local string) string { return local + "@" + c.cfg.Domain }
@@ -105,15 +120,20 @@ func (c *Courier) Add(_ context.Context, g article.Group, address string, mode M
 	if _, _, ok := cut(address); !ok {
 		return fmt.Errorf("%.80q is no address", address)
 	}
-	key := subKey(g, address)
+	return c.add(asked{Group: g, Address: address, Mode: mode})
+}
+
+// add subscribes as was asked, or changes a subscription.
+func (c *Courier) add(a asked) error {
+	key := subKey(a.Group, a.Address)
 	return c.cfg.State.Update(func(tx *state.Tx) error {
 		s, err := c.subs.In(tx, key)
 		if errors.Is(err, state.ErrNotFound) {
-			s = Subscription{Group: g, Address: address, Token: strings.ToLower(rand.Text()), Since: c.cfg.Now()}
+			s = Subscription{Group: a.Group, Address: a.Address, Token: strings.ToLower(rand.Text()), Since: c.cfg.Now()}
 		} else if err != nil {
 			return err
 		}
-		s.Mode, s.Paused, s.Bounces, s.FirstBounce = mode, false, 0, time.Time{}
+		s.Mode, s.Account, s.Paused, s.Bounces, s.FirstBounce = a.Mode, a.Account, false, 0, time.Time{}
 		if err := c.tokens.PutIn(tx, s.Token, key); err != nil {
 			return err
 		}
@@ -197,7 +217,7 @@ func (c *Courier) Token(ctx context.Context, verb, token, from string) error {
 	var err error
 	switch verb {
 	case "confirm":
-		err = c.confirm(ctx, token)
+		err = c.confirm(token)
 	case "leave":
 		_, err = c.Leave(ctx, token)
 	case "bounce":
@@ -215,7 +235,7 @@ func (c *Courier) Token(ctx context.Context, verb, token, from string) error {
 	return err
 }
 
-func (c *Courier) confirm(ctx context.Context, token string) error {
+func (c *Courier) confirm(token string) error {
 	a, err := c.asked.Get(token)
 	if errors.Is(err, state.ErrNotFound) || err == nil && a.Until.Before(c.cfg.Now()) {
 		return ErrUnknown
@@ -223,7 +243,7 @@ func (c *Courier) confirm(ctx context.Context, token string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.Add(ctx, a.Group, a.Address, a.Mode); err != nil {
+	if err := c.add(a); err != nil {
 		return err
 	}
 	return c.asked.Delete(token)
@@ -255,6 +275,18 @@ func (c *Courier) bounce(token string) error {
 		return err
 	}
 	c.cfg.Log.Warn("courier: subscription paused, mail to it bounces", "group", s.Group, "bounces", bouncesToPause)
-	return c.Send(context.Background(), s.Address, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Your mails of " + string(s.Group) + " are paused"}, {"Auto-Submitted", "auto-generated"}},
-		"Mails to you came back several times, so we stopped sending them.\nTo get them again: "+c.address(string(s.Group)+"-subscribe")+"\n")
+	back := c.address(string(s.Group) + "-subscribe")
+	if s.Group == notices {
+		back = c.cfg.URL + "/mail"
+	}
+	return c.Send(context.Background(), s.Address, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Your mails of " + s.label() + " are paused"}, {"Auto-Submitted", "auto-generated"}},
+		"Mails to you came back several times, so we stopped sending them.\nTo get them again: "+back+"\n")
+}
+
+// label says in words what is sent.
+func (s Subscription) label() string {
+	if s.Group == notices {
+		return "notices for the account " + s.Account
+	}
+	return string(s.Group)
 }

@@ -58,6 +58,10 @@ type Report struct {
 
 // Ward is the book of decisions. New makes it.
 type Ward struct {
+	// Reported is told of the first report of an article, before Report returns. It is
+	// set once, before use; nil: nobody is told.
+	Reported func(id article.ID, n Note)
+
 	db  *state.DB
 	now func() time.Time
 	all atomic.Pointer[decisions]
@@ -210,13 +214,18 @@ func (w *Ward) Report(id article.ID, reason, by string) error {
 	if keys, _, err := w.reports().List(""); err != nil || len(keys) >= reportsMost {
 		return err
 	}
-	return w.reports().Change(string(id), func(r *Report, _ bool) error {
-		r.ID = id
+	n, first := Note{reason, by, w.now()}, false
+	err := w.reports().Change(string(id), func(r *Report, found bool) error {
+		r.ID, first = id, !found
 		if len(r.Notes) < eachMost {
-			r.Notes = append(r.Notes, Note{reason, by, w.now()})
+			r.Notes = append(r.Notes, n)
 		}
 		return nil
 	})
+	if err == nil && first && w.Reported != nil {
+		w.Reported(id, n)
+	}
+	return err
 }
 
 // Reports lists what waits for moderators.

@@ -1,0 +1,176 @@
+package courier
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/spool"
+)
+
+// folk are accounts whose name is the local part of their address.
+type folk struct {
+	watches map[string][]string // root to names
+	shut    map[string]bool     // who may not read
+}
+
+func (f *folk) Author(_ context.Context, e spool.Entry) (string, error) {
+	if name, host, _ := strings.Cut(e.From, "@"); host == "home.example" {
+		return name, nil
+	}
+	return "", nil
+}
+
+func (f *folk) Watchers(_ context.Context, ids ...string) (out []string, err error) {
+	for _, id := range ids {
+		out = append(out, f.watches[id]...)
+	}
+	return out, nil
+}
+
+func (f *folk) Wants(_ context.Context, account string, _ article.Group, _ spool.Entry) bool {
+	return !f.shut[account]
+}
+
+func (f *folk) Moderates(_ context.Context, account string, _ []article.Group) bool {
+	return account == "mona"
+}
+
+// write posts and follows an article.
+func (d *desk) write(t *testing.T, n int, from, refs string) spool.Entry {
+	t.Helper()
+	h := [][2]string{{"From", from}, {"Newsgroups", "mesh.talk"}, {"Subject", fmt.Sprint("s", n)}, {"Message-ID", fmt.Sprintf("<w%d@a.example>", n)}}
+	if refs != "" {
+		h = append(h, [2]string{"References", refs})
+	}
+	r, err := d.agent.Inject(context.Background(), &article.Draft{Header: h, Body: strings.NewReader("x\r\n")}, agent.Origin{Door: "feed"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.follow(t, r.Entry)
+	return r.Entry
+}
+
+// TestNotices: each account hears of what it asked for, once, and of nothing else.
+func TestNotices(t *testing.T) {
+	h := newSmarthost(t)
+	f := &folk{watches: map[string][]string{"<w1@a.example>": {"wim", "ann", "shy", "off"}}, shut: map[string]bool{"shy": true}}
+	d := newDesk(t, h.addr, func(c *Config) { c.People = f })
+	ctx := context.Background()
+	for name, kinds := range map[string][]string{"ann": {NoticeReplies}, "wim": {NoticeWatched}, "bob": NoticeKinds(), "shy": NoticeKinds(), "mona": {NoticeReports}, "zoe": {NoticeReports}} {
+		if err := d.SetNotices(ctx, name, name+"@home.example", kinds, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.SetNotices(ctx, "bob", "bob@home.example", nil, true); err != nil {
+		t.Fatal(err)
+	}
+	d.run(t)
+	d.write(t, 1, "ann@home.example", "")
+	d.write(t, 2, "carl@x.example", "<w1@a.example>")                        // ann: an answer; wim: watched
+	d.write(t, 3, "ann@home.example", "<w1@a.example> <w2@a.example>")       // wim
+	d.write(t, 4, "wim@home.example", "<w1@a.example> <w3@a.example>")       // ann
+	d.write(t, 5, "bob@home.example", "<w1@a.example> <w4@a.example>")       // wim
+	d.write(t, 6, "carl@x.example", "<w1@a.example> <w5@a.example>")         // wim; bob wants nothing any more
+	if err := d.Reported(ctx, "<w6@a.example>", "", "spam\nX"); err != nil { // mona
+		t.Fatal(err)
+	}
+	want := []string{"ann w2", "ann w4", "mona report", "wim w2", "wim w3", "wim w5", "wim w6"}
+	var got []string
+	for range want {
+		m := h.next(t)
+		text := string(m.data)
+		name, _, _ := strings.Cut(m.to, "@")
+		what := "report"
+		if !strings.Contains(text, "Subject: Reported in mesh.talk: s6\r\n") || !strings.Contains(text, "a guest reports") || !strings.Contains(text, "spam X") {
+			_, what, _ = strings.Cut(text, "Message-ID: <")
+			what, _, _ = strings.Cut(what, "@")
+		}
+		got = append(got, name+" "+what)
+		if !strings.HasPrefix(m.from, "bounce+") || !strings.Contains(text, "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n") {
+			t.Errorf("%s: from %s:\n%s", m.to, m.from, text)
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
+	}
+	d.stop()
+	if n := d.Counts().Queued; n != 0 || len(h.got) != 0 {
+		t.Errorf("%d rows wait, %d more mails came", n, len(h.got))
+	}
+}
+
+// TestNoticesPage: an account says in the browser what it wants; its address is asked
+// first, an operator's word is enough, and the link in a mail ends it.
+func TestNoticesPage(t *testing.T) {
+	h := newSmarthost(t)
+	d := newDesk(t, h.addr, func(c *Config) { c.People = &folk{watches: map[string][]string{"<w1@a.example>": {"ann"}}} })
+	d.run(t)
+	mux := http.NewServeMux()
+	who := "ann"
+	d.Register(mux, func(*http.Request) (string, string) {
+		if who == "" {
+			return "", ""
+		}
+		return who, "Ann@home.example"
+	})
+	send := func(method string, form url.Values, header ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "/mail", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		for i := 0; i+1 < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w
+	}
+	if w := send("GET", nil); w.Code != 200 || strings.Contains(w.Body.String(), " checked") || !strings.Contains(w.Body.String(), "Ann@home.example") {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	watched := url.Values{"kind": {NoticeWatched}}
+	if w := send("POST", watched, "Sec-Fetch-Site", "cross-site"); w.Code != 403 {
+		t.Errorf("from another site: %d", w.Code)
+	}
+	if w := send("POST", url.Values{"kind": {"all"}}); w.Code != 400 {
+		t.Errorf("no such kind: %d", w.Code)
+	}
+	for range 2 { // asked once
+		if w := send("POST", watched); w.Code != 200 || !strings.Contains(w.Body.String(), "answer it") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	ask := h.next(t)
+	if ask.to != "ann@home.example" || !strings.Contains(string(ask.data), "notices for the account ann") {
+		t.Errorf("%s:\n%s", ask.to, ask.data)
+	}
+	d.write(t, 1, "carl@x.example", "")
+	_, token, _ := strings.Cut(string(ask.data), "Reply-To: confirm+")
+	token, _, _ = strings.Cut(token, "@")
+	if err := d.Token(context.Background(), "confirm", token, "ann@home.example"); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := d.NoticesOf("ann"); err != nil || n.State != "ok" || n.Address != "ann@home.example" || !slices.Equal(n.Kinds, []string{NoticeWatched}) {
+		t.Errorf("%+v %v", n, err)
+	}
+	d.write(t, 2, "carl@x.example", "<w1@a.example>")
+	m := h.next(t)
+	if !strings.Contains(string(m.data), "<w2@a.example>") {
+		t.Errorf("the first after the confirmation is\n%s", m.data)
+	}
+	w := httptest.NewRecorder()
+	mux.ServeHTTP(w, httptest.NewRequest("POST", leaveLink(t, string(m.data)), nil))
+	if n, err := d.NoticesOf("ann"); err != nil || n.State != "" || !strings.Contains(w.Body.String(), "notices for the account ann") {
+		t.Errorf("%+v %v %s", n, err, w.Body)
+	}
+	if who = ""; send("GET", nil).Code != http.StatusSeeOther {
+		t.Error("a guest sees the page")
+	}
+}
