@@ -64,3 +64,15 @@ func (l *Ledger) arrowsAt(sub Subject, in bool, max int) (list []Given, more int
 	}
 	return list, more
 }
+
+// Hosted returns the account of this node that an identity belongs to.
+func (kr *Keyring) Hosted(id ID) (account string, ok bool) {
+	kr.mu.RLock()
+	defer kr.mu.RUnlock()
+	for name, f := range kr.hosted {
+		if f.id == id {
+			return name, true
+		}
+	}
+	return "", false
+}

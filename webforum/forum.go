@@ -101,6 +101,7 @@ type Forum struct {
 	Moderation Moderation                               // nil: the queue is not shown
 	Ward       *ward.Ward                               // nil: nothing is reported, hidden or barred
 	Admin      Admin                                    // nil: there are no pages for administrators
+	People     People                                   // nil: nothing is known of persons
 	Trust      func(context.Context, spool.Entry) Trust // nil: no word is said
 	Files      func(infohash string) FileState          // nil: addresses are given all the same
 
@@ -195,6 +196,10 @@ func (f *Forum) Handler() (http.Handler, error) {
 		"POST /m/{id}/report":            f.reportForm,
 		"GET /m/{id}/hide":               f.hideForm,
 		"POST /m/{id}/hide":              f.hideForm,
+		"GET /u/{identity}/vouch":        f.vouchForm,
+		"POST /u/{identity}/vouch":       f.vouchForm,
+		"GET /password":                  f.passwordForm,
+		"POST /password":                 f.passwordForm,
 		"GET /u/{identity}/ban":          f.banForm,
 		"POST /u/{identity}/ban":         f.banForm,
 		"GET /log":                       f.logPage,

@@ -10,7 +10,6 @@ import (
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
-	"github.com/litfass/litfass/spool/threads"
 )
 
 const hitsPage = 25
@@ -125,59 +124,4 @@ func excerpt(text, query string) string {
 		out = "… " + out
 	}
 	return out
-}
-
-type personData struct {
-	Identity string
-	Name     string
-	Mark     trustMark
-	Banned   string // who barred it and why
-	BanHref  string // "": the visitor may not
-	Rows     []hit
-	Next     string
-}
-
-// personPage shows what is known of an identity, and its articles.
-func (f *Forum) personPage(v *visitor) (*page, error) {
-	id := v.r.PathValue("identity")
-	if len(id) != 52 || strings.Trim(id, "abcdefghijklmnopqrstuvwxyz234567") != "" {
-		return nil, errPage(http.StatusNotFound, "error.person")
-	}
-	list, next, err := f.Threads.BySigner(v.ctx, id, v.r.URL.Query().Get("from"), hitsPage)
-	if err == threads.ErrPage {
-		return nil, errPage(http.StatusNotFound, "error.page")
-	} else if err != nil {
-		return nil, err
-	}
-	d := &personData{Identity: id}
-	for _, p := range list {
-		e, err := v.Spool.ByID(v.ctx, p.ID)
-		if err != nil || !v.readable(e) {
-			continue
-		}
-		name, _ := content.Author(e.From)
-		if d.Name == "" {
-			d.Name, d.Mark = name, v.trust(e)
-		}
-		at := sent(e)
-		h := hit{Href: messagePath(p.ID), Subject: subject(e.Subject), Author: name, Date: v.date(at), ISO: at.Format(time.RFC3339)}
-		h.Group, h.GroupHref = string(e.Places[0].Group), groupPath(e.Places[0].Group)
-		d.Rows = append(d.Rows, h)
-	}
-	if next != "" {
-		d.Next = "?from=" + next
-	}
-	if f.Ward != nil {
-		if n, ok := f.Ward.Banned(id); ok {
-			d.Banned = v.tx.T("ban.is", n.Reason, n.By)
-		}
-		if v.account != nil && v.account.Admin {
-			d.BanHref = "/u/" + id + "/ban"
-		}
-	}
-	title := d.Name
-	if title == "" {
-		title = id[:8] + "…"
-	}
-	return &page{visitor: v, Name: "person", Title: title, Data: d, Crumbs: []crumb{{v.tx.T("groups"), "/"}}}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/pki"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/threads"
 	"github.com/litfass/litfass/webforum"
@@ -48,7 +49,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	}
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
-		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, Moderation: forumModeration{k.agent}, Ward: k.ward, Admin: forumAdmin{s, &control{core: k}}, State: k.state, Shelf: k.members, Past: k.past, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
+		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, People: forumPeople{k}, Moderation: forumModeration{k.agent}, Ward: k.ward, Admin: forumAdmin{s, &control{core: k}}, State: k.state, Shelf: k.members, Past: k.past, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
 		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log, SetupCode: code,
 	}
 	h, err := f.Handler()
@@ -204,14 +205,8 @@ func (k *core) forumTrust(ctx context.Context, e spool.Entry) webforum.Trust {
 	if result == "verified" && e.Proof.Purpose == "gate" {
 		t.Result = "gate"
 	}
-	if e.Proof.Identity == k.keys.NodeID().String() {
-		t.Name = k.host
-		return t
-	}
-	for _, name := range k.keys.Accounts() {
-		if id, ok := k.keys.Account(name); ok && id.String() == e.Proof.Identity {
-			t.Name = name
-		}
+	if id, err := pki.ParseID(e.Proof.Identity); err == nil {
+		t.Name = k.nameOf(id)
 	}
 	return t
 }
