@@ -169,11 +169,11 @@ type frame struct {
 	text  []byte
 }
 
-// importBatch is how many articles are worked on at a time: enough to fill group
-// commits of the spool many times over, few enough to bound memory.
+// importBatch is how many articles are worked on at a time, as long as they fit into a
+// 32nd of the heap: enough to fill group commits of the spool many times over, few
+// enough to bound memory, since one batch is read while another is worked on.
 const (
 	importBatch  = 1024
-	importOctets = 16 << 20
 	importAtOnce = 128
 )
 
@@ -205,7 +205,7 @@ func (im *importer) run(ctx context.Context, body io.Reader) error {
 	batches, readErr := make(chan []frame), make(chan error, 1)
 	go func() {
 		defer close(batches)
-		readErr <- readFrames(ctx, bufio.NewReaderSize(body, 256<<10), batches)
+		readErr <- readFrames(ctx, bufio.NewReaderSize(body, 256<<10), int(im.core.heap/32), batches)
 	}()
 	var failed error
 	for b := range batches {
@@ -221,8 +221,8 @@ func (im *importer) run(ctx context.Context, body io.Reader) error {
 	return failed
 }
 
-// readFrames cuts the stream into batches.
-func readFrames(ctx context.Context, in *bufio.Reader, out chan<- []frame) error {
+// readFrames cuts the stream into batches of about most octets.
+func readFrames(ctx context.Context, in *bufio.Reader, most int, out chan<- []frame) error {
 	var b []frame
 	octets := 0
 	flush := func() error {
@@ -254,7 +254,7 @@ func readFrames(ctx context.Context, in *bufio.Reader, out chan<- []frame) error
 			return fmt.Errorf("read the articles: %w", err)
 		}
 		b, octets = append(b, frame{label, text}), octets+n
-		if len(b) == importBatch || octets >= importOctets {
+		if len(b) == importBatch || octets >= most {
 			if err := flush(); err != nil {
 				return err
 			}

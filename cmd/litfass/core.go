@@ -39,6 +39,7 @@ type core struct {
 	spool   spool.Store
 	local   *local.Spool // the same, for what only one disk has: check, expire
 	state   *state.DB
+	heap    int64 // what the heap is kept under, in octets: large batches are cut to fit
 	members *members.Book
 	peers   *peerBook
 	ward    *ward.Ward
@@ -102,6 +103,7 @@ func openCore(ctx context.Context, cfg config, log *slog.Logger, getenv func(str
 	}
 	k = &core{cfg: cfg, dir: dir, host: cfg.Host, log: log, now: now, begin: now()}
 	k.live.Store(&cfg)
+	k.heap = heapBound(getenv)
 	k.shut = append(k.shut, func() error { dir.release(); return nil })
 	defer func() {
 		if err != nil {

@@ -30,12 +30,10 @@ func (s *server) startMemory(context.Context) (*part, error) {
 		debug.SetGCPercent(gcPercent)
 	}
 	if s.call.getenv("GOMEMLIMIT") == "" {
-		room := memoryRoom("/")
-		limit := heapLimitOf(room)
-		debug.SetMemoryLimit(limit)
-		if limit < heapLimit {
-			s.log.Info("little memory: the heap is kept small", "room", human(room), "heap", human(limit))
-		}
+		debug.SetMemoryLimit(s.core.heap)
+	}
+	if s.core.heap < heapLimit {
+		s.log.Info("little memory: the heap is kept small", "heap", human(s.core.heap))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 )
@@ -18,6 +19,15 @@ func heapLimitOf(room int64) int64 {
 		return heapLimit
 	}
 	return min(heapLimit, max(16<<20, room/8*3))
+}
+
+// heapBound is what the heap is kept under, in octets: what the environment's
+// GOMEMLIMIT says, else what the memory that is there allows.
+func heapBound(getenv func(string) string) int64 {
+	if getenv("GOMEMLIMIT") != "" {
+		return max(1<<20, min(heapLimit, debug.SetMemoryLimit(-1)))
+	}
+	return heapLimitOf(memoryRoom("/"))
 }
 
 // memoryRoom is how much memory this process may take, in octets: the least of

@@ -26,6 +26,7 @@ func (k *core) openSearch() (searcher, error) {
 			return nil, err
 		}
 	}
+	x.Bound(int(k.heap / 128))
 	k.search = x
 	k.shut = append(k.shut, x.Close)
 	return x, nil

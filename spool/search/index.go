@@ -56,6 +56,7 @@ type Index struct {
 	writer *writer
 	batch  *bleve.Batch
 	text   int       // octets in the batch
+	most   int       // of these
 	last   spool.Seq // in the batch
 	began  time.Time // the batch
 	log    spool.Seq // its end when the batch began
@@ -86,10 +87,18 @@ func Open(dir string, s Spool) (x *Index, fresh bool, err error) {
 			return nil, false, fmt.Errorf("make the search index: %w", err)
 		}
 	}
-	x = &Index{spool: s, index: b, batch: b.NewBatch(), writer: newWriter(), asked: newWriter()}
+	x = &Index{spool: s, index: b, batch: b.NewBatch(), writer: newWriter(), asked: newWriter(), most: batchText}
 	x.later = time.AfterFunc(linger, x.late)
 	x.later.Stop()
 	return x, fresh, nil
+}
+
+// Bound sets how much text, in octets, is written at once, 1 to 512 KiB: about 60
+// times as much memory is taken while it is worked on.
+func (x *Index) Bound(text int) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.most = max(1, min(text, batchText))
 }
 
 // late writes articles that came alone.
@@ -219,7 +228,7 @@ func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, 
 	if x.batch.Size() == 0 {
 		x.done = x.last
 	}
-	if n := x.batch.Size(); n >= batchSize || x.text >= batchText {
+	if n := x.batch.Size(); n >= batchSize || x.text >= x.most {
 		if err := x.flush(); err != nil {
 			return 0, err
 		}
