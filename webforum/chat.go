@@ -115,6 +115,32 @@ func (f *Forum) markUnread(v *visitor) (*page, error) {
 	return nil, nil
 }
 
+const maxGap = 200 // unread articles between read ones that a list looks for, the latest
+
+// gapThreads are the threads in which something unread lies before what was read:
+// the latest article of a thread does not tell of them.
+func (v *visitor) gapThreads(g spool.GroupInfo, read ranges) map[article.ID]bool {
+	out := map[article.ID]bool{}
+	left := maxGap
+	for i := len(read) - 1; i >= 0 && left > 0; i-- {
+		lo := max(g.Low, 1)
+		if i > 0 {
+			lo = max(lo, read[i-1][1]+1)
+		}
+		for n := read[i][0] - 1; n >= lo && n > 0 && left > 0; n-- {
+			left--
+			e, err := v.Spool.ByNumber(v.ctx, spool.Place{Group: g.Name, Number: n})
+			if err != nil {
+				continue
+			}
+			if root, err := v.Threads.Root(e.ID); err == nil {
+				out[root] = true
+			}
+		}
+	}
+	return out
+}
+
 // del returns r without n.
 func (r ranges) del(n uint64) ranges {
 	var out ranges

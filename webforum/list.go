@@ -101,6 +101,7 @@ func (v *visitor) threadRows(g spool.GroupInfo, order, from string) (rows []thre
 		o = threads.Newest
 	}
 	read := v.marks.of(g.Name)
+	gaps := v.gapThreads(g, read)
 	for range 20 {
 		list, n, err := v.Threads.List(v.ctx, g.Name, o, from, threadsPage)
 		if err != nil {
@@ -112,7 +113,7 @@ func (v *visitor) threadRows(g spool.GroupInfo, order, from string) (rows []thre
 			}
 			row := v.threadRow(g.Name, t)
 			_, row.Watched = v.shelf().watches[t.Root]
-			row.New = len(read) > 0 && t.High > 0 && !read.has(t.High)
+			row.New = len(read) > 0 && t.High > 0 && (!read.has(t.High) || gaps[t.Root])
 			if order == "unread" && !row.New {
 				continue
 			}

@@ -349,6 +349,10 @@ func TestMarkUnread(t *testing.T) {
 	r := w.get("/g/misc.test?order=unread")
 	has(t, r, "a2@a.example")
 	hasNot(t, r, "a1@a.example")
+	w.must(simple(9, "Re: Thread 1", "<a1@a.example>"))
+	w.get("/g/misc.test/t/a1@a.example")
+	w.post("/m/a1@a.example/unread", nil) // what came later is read: the thread is unread all the same
+	has(t, w.get("/g/misc.test?order=unread"), "a1@a.example")
 	if got := parseRanges("1-5,8").del(3).del(1).del(8).del(9).String(); got != "2,4-5" {
 		t.Errorf("%s", got)
 	}

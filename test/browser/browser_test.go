@@ -86,7 +86,11 @@ func TestChromium(t *testing.T) {
 		t.Skip("node_modules is missing: npm ci in test/browser")
 	}
 	base := node(t)
-	cmd := exec.Command("node", "--test", "--test-concurrency=1", "--test-reporter=spec", "forum.test.mjs")
+	files, err := filepath.Glob("*.test.mjs")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no tests", err)
+	}
+	cmd := exec.Command("node", append([]string{"--test", "--test-concurrency=1", "--test-reporter=spec"}, files...)...)
 	cmd.Env = append(os.Environ(), "BASE="+base)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)

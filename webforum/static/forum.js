@@ -302,6 +302,7 @@
     };
     const connect = () => {
       live = new EventSource(`/events?${want === "all" ? want : want[0] + "=" + encodeURIComponent(want.slice(2))}&after=${seen}`);
+      live.onerror = () => live.readyState === 2 && setTimeout(() => !document.hidden && connect(), 15000);
       live.onmessage = (e) => {
         seen = e.lastEventId || seen;
         if (posts && want[0] === "t") turnOf = turnOf.then(() => add(JSON.parse(e.data).id)).catch(count);
