@@ -1,10 +1,12 @@
 package torrent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -17,8 +19,8 @@ import (
 )
 
 // pieceStore gives the engine the store's files as pieces: finished ones for
-// reading, those being fetched for both. Files are opened, used and closed: no
-// handle and no mapping stays.
+// reading, those being fetched for both. Of finished files no handle and no mapping
+// stays; of those being fetched, the one handle that was written to last.
 type pieceStore struct{ s *Store }
 
 // OpenTorrent implements storage.ClientImpl. The info dictionary must be in the
@@ -38,7 +40,7 @@ func (p *pieceStore) OpenTorrent(_ context.Context, _ *metainfo.Info, ih metainf
 		Piece: func(mp metainfo.Piece) storage.PieceImpl {
 			return &openPiece{t: t, i: mp.Index(), off: mp.Offset(), length: mp.Length()}
 		},
-		Close: t.flush,
+		Close: t.close,
 	}, nil
 }
 
@@ -50,7 +52,76 @@ type openTorrent struct {
 	mu   sync.Mutex
 	bits []byte
 	sums []Sum // of a finished torrent
+	have int   // pieces that are here, of an unfinished one
 	new  int   // pieces since the last flush
+	bad  error // why the last flush in the background failed
+
+	noting   sync.Mutex // held while a flush runs
+	flushing sync.WaitGroup
+
+	out writer
+}
+
+// writer holds the part file that was written to last.
+type writer struct {
+	mu sync.RWMutex // for reading: while written; for writing: while opened and closed
+	f  partFile
+	i  int
+}
+
+// at writes to the i-th file, which open opens where it is not at hand.
+func (w *writer) at(i int, b []byte, off int64, open func() (partFile, error)) (int, error) {
+	w.mu.RLock()
+	for w.f == nil || w.i != i {
+		w.mu.RUnlock()
+		if err := w.turn(i, open); err != nil {
+			return 0, err
+		}
+		w.mu.RLock()
+	}
+	n, err := w.f.WriteAt(b, off)
+	w.mu.RUnlock()
+	if err != nil {
+		err = errors.Join(err, w.close())
+	}
+	return n, err
+}
+
+func (w *writer) turn(i int, open func() (partFile, error)) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f != nil && w.i == i {
+		return nil
+	}
+	f, err := open()
+	if err != nil {
+		return err
+	}
+	if w.f != nil {
+		err = w.f.Close()
+	}
+	w.f, w.i = f, i
+	return err
+}
+
+func (w *writer) close() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.f == nil {
+		return nil
+	}
+	f := w.f
+	w.f = nil
+	return f.Close()
+}
+
+// hint has the kernel begin to write these octets to the disk.
+func (w *writer) hint(i int, off, n int64) {
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if f, ok := w.f.(*os.File); ok && w.i == i {
+		startWriteback(f, off, n)
+	}
 }
 
 const flushPieces = 256 // so many pieces may have to be hashed again after a crash
@@ -67,29 +138,57 @@ func (t *openTorrent) load() error {
 	if err := os.MkdirAll(t.s.partDir(t.in.Hash), 0o750); err != nil {
 		return err
 	}
-	return t.s.db.View(func(tx *state.Tx) error {
+	err = t.s.db.View(func(tx *state.Tx) error {
 		copy(t.bits, tx.Get(bPieces, t.in.Hash.String()))
 		return nil
 	})
+	for _, b := range t.bits {
+		t.have += bits.OnesCount8(b)
+	}
+	return err
 }
 
-// flush notes durably which pieces are here: first the octets, then the note.
+// close ends the use of a torrent: what came is noted.
+func (t *openTorrent) close() error {
+	t.flushing.Wait()
+	return errors.Join(t.flush(), t.out.close())
+}
+
+// flush notes durably which pieces are here: first the octets, then the note. Pieces
+// go on coming meanwhile; they are noted the next time.
 func (t *openTorrent) flush() error {
+	t.noting.Lock()
+	defer t.noting.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.sums != nil || t.new == 0 {
+	if t.sums != nil || t.new == 0 || t.s.Has(t.in.Hash) {
+		t.mu.Unlock()
 		return nil
 	}
-	if t.s.Has(t.in.Hash) {
-		return nil
+	now, noted := bytes.Clone(t.bits), t.new
+	t.new = 0
+	t.mu.Unlock()
+	err := t.note(now)
+	if err != nil {
+		t.mu.Lock()
+		t.new += noted
+		t.mu.Unlock()
 	}
+	return err
+}
+
+func (t *openTorrent) note(now []byte) error {
 	for i := range t.in.Files {
 		if err := syncFile(t.s.partPath(t.in.Hash, i)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
-	t.new = 0
-	return t.s.db.Update(func(tx *state.Tx) error { return tx.Put(bPieces, t.in.Hash.String(), t.bits) })
+	key := t.in.Hash.String()
+	return t.s.db.Update(func(tx *state.Tx) error {
+		if tx.Get(bInfo, key) == nil || tx.Get(bSums, key) != nil { // removed, or finished, in between
+			return nil
+		}
+		return tx.Put(bPieces, key, now)
+	})
 }
 
 func syncFile(path string) error {
@@ -185,13 +284,11 @@ func (p *openPiece) WriteAt(b []byte, off int64) (int, error) {
 	}
 	done := 0
 	err := p.t.spans(p.off+off, int64(len(b)), func(i int, at, n int64) error {
-		f, err := p.t.s.openPart(p.t.s.partPath(p.t.in.Hash, i))
-		if err != nil {
-			return err
-		}
-		m, err := f.WriteAt(b[done:done+int(n)], at)
+		m, err := p.t.out.at(i, b[done:done+int(n)], at, func() (partFile, error) {
+			return p.t.s.openPart(p.t.s.partPath(p.t.in.Hash, i))
+		})
 		done += m
-		return errors.Join(err, f.Close())
+		return err
 	})
 	return done, err
 }
@@ -205,21 +302,36 @@ func (p *openPiece) MarkComplete() error {
 	if t.bits[at]&mask == 0 {
 		t.bits[at] |= mask
 		t.new++
+		t.have++
 	}
-	due := t.new >= flushPieces
+	due, all, err := t.new > 0 && t.new%flushPieces == 0, t.have == t.in.NumPieces, t.bad
+	t.bad = nil
 	t.mu.Unlock()
 	t.s.progress(t.in.Hash)
+	_ = t.spans(p.off, p.length, func(i int, at, n int64) error { t.out.hint(i, at, n); return nil })
 	if due {
-		return t.flush()
+		t.flushing.Go(func() {
+			if err := t.flush(); err != nil {
+				t.mu.Lock()
+				t.bad = err
+				t.mu.Unlock()
+			}
+		})
 	}
-	return nil
+	if all {
+		err = errors.Join(err, t.out.close())
+	}
+	return err
 }
 
 func (p *openPiece) MarkNotComplete() error {
 	at, mask := p.bit()
 	p.t.mu.Lock()
 	defer p.t.mu.Unlock()
-	p.t.bits[at] &^= mask
+	if p.t.bits[at]&mask != 0 {
+		p.t.bits[at] &^= mask
+		p.t.have--
+	}
 	return nil
 }
 
