@@ -107,7 +107,7 @@ func (kr *Keyring) Login(account, password string) error {
 	kr.mu.Lock()
 	defer kr.mu.Unlock()
 	f, ok := kr.hosted[account]
-	if !ok || kr.Ledger.Timeless() {
+	if !ok || f.Chain != nil || kr.Ledger.Timeless() {
 		return nil
 	}
 	var due []*Statement
@@ -148,7 +148,7 @@ func (kr *Keyring) Reseal(account, old, password string) error {
 	kr.mu.Lock()
 	defer kr.mu.Unlock()
 	f, ok := kr.hosted[account]
-	if !ok {
+	if !ok || f.Chain != nil {
 		return nil
 	}
 	o, err := kr.unseal(f, old)
@@ -167,7 +167,7 @@ func (kr *Keyring) SealedUnder(account, password string) bool {
 	kr.mu.RLock()
 	defer kr.mu.RUnlock()
 	f, ok := kr.hosted[account]
-	if !ok {
+	if !ok || f.Chain != nil {
 		return true
 	}
 	_, err := kr.unseal(f, password)
@@ -202,6 +202,9 @@ func (kr *Keyring) open(account, password string) (*keyFile, *owner, error) {
 	if !ok {
 		return nil, nil, ErrNoIdentity
 	}
+	if f.Chain != nil {
+		return nil, nil, ErrChain
+	}
 	o, err := kr.unseal(f, password)
 	return f, o, err
 }
@@ -230,7 +233,7 @@ func (kr *Keyring) Rotate(account, password string, badSince *time.Time) error {
 		return err
 	}
 	if st.Status != Live {
-		return &StandingError{ID: o.ID, State: st}
+		return kr.standing(o.ID, st)
 	}
 	next, rotation, err := o.rotate(kr.now(), st.Current, unix(badSince))
 	if err != nil {
@@ -303,6 +306,12 @@ func (l *Ledger) Arrows(id ID) ([]*Statement, error) {
 // on. from is the event to go on from (nil: the one in force). What was posted
 // since badSince with the keys before is disputed.
 func (kr *Keyring) Recover(id ID, words, account, password string, from *Statement, badSince *time.Time) ([]string, error) {
+	return kr.recover(id, words, account, password, from, badSince, nil)
+}
+
+// recover is Recover; next, if not nil, is the policy that can recover it from then
+// on, instead of new words.
+func (kr *Keyring) recover(id ID, words, account, password string, from *Statement, badSince *time.Time, next *Policy) ([]string, error) {
 	seed, err := ParseWords(words)
 	if err != nil {
 		return nil, err
@@ -328,38 +337,56 @@ func (kr *Keyring) Recover(id ID, words, account, password string, from *Stateme
 	}
 	recovery := newSeed()
 	_, nextPolicy := recoveryPolicy(recovery)
+	if next != nil {
+		nextPolicy = next
+	}
 	commit := nextPolicy.Digest()
-	o, rec, err := recoverWith(kr.now(), from, policy, []crypto.Signer{key}, &commit, unix(badSince))
+	rec := func(head *Head) (*owner, *Statement, error) {
+		return recoverWith(kr.now(), from, policy, []crypto.Signer{key}, &commit, head, unix(badSince))
+	}
+	if st.Terms[0].Event.Chain {
+		return Words(recovery), kr.recoverChain(id, account, rec)
+	}
+	o, s, err := rec(nil)
 	if err != nil {
 		return nil, err
 	}
+	return Words(recovery), kr.takeOver(account, password, o, s, next, badSince)
+}
+
+// takeOver puts a recovered identity into an account's file: a new device key, and
+// its arrows signed again. guardians is the new policy if it is not one of words.
+func (kr *Keyring) takeOver(account, password string, o *owner, rec *Statement, guardians *Policy, badSince *time.Time) error {
 	arrows, err := kr.signAgain(o, badSince)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	device := newSeed()
-	f := &keyFile{Format: keyFormat, Account: account, Identity: id.String(), Seed: device[:], id: id, device: seedKey(device)}
+	f := &keyFile{Format: keyFormat, Account: account, Identity: o.ID.String(), Seed: device[:], id: o.ID, device: seedKey(device)}
+	if guardians != nil {
+		f.Guardians = guardians.Text()
+	}
 	if old := kr.hosted[account]; old != nil {
 		f.Statements = old.Statements
 		if arrows, err = kr.retire(o, arrows, KeyOf(old.device).Subject(), unix(badSince)); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	for _, g := range deviceGrants(KeyOf(f.device)) {
 		s, err := o.arrow(kr.now(), g, nil)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		arrows = append(arrows, s)
 	}
 	if err := kr.sealOwner(f, o, password); err != nil {
-		return nil, err
+		return err
 	}
 	if err := kr.publish(f, append([]*Statement{rec}, arrows...)...); err != nil {
-		return nil, err
+		return err
 	}
 	kr.hosted[account] = f
-	return Words(recovery), nil
+	return nil
 }
 
 // retire turns the arrows to a lost device, just signed again, into revoked ones.
@@ -383,16 +410,14 @@ func recoverable(st *State, policy *Policy) error {
 	case Dead:
 		return &StandingError{ID: st.Current.ID, State: *st}
 	}
-	base := st.Terms[0].Event
-	for _, t := range st.Terms {
-		if !t.Undone && t.Event.Type == TypeRecover {
-			base = t.Event
-		}
-	}
+	base := epoch(st)
 	if base.Recover == nil {
 		return errors.New("this identity was made without recovery words")
 	}
 	if *base.Recover != policy.Digest() {
+		if len(policy.Keys) > 1 {
+			return errors.New("these are not the guardians of this identity, or not all of them in their order: use the line that `litfass key guardian name` printed")
+		}
 		return errors.New("these words are right in themselves, but they are not those of this identity (or they were used already: the newest count)")
 	}
 	return nil
@@ -475,6 +500,18 @@ func (kr *Keyring) AddDevice(account, password string, k Key, scope string, days
 type StandingError struct {
 	ID    ID
 	State State
+	By    *Policy // its guardians, if they are known here; nil: words
+}
+
+// who says who can recover the identity, and how.
+func (e *StandingError) who() string {
+	switch {
+	case e.By != nil:
+		return e.By.Describe() + " can %s: litfass key guardian ask"
+	case len(e.State.Terms) > 0 && epoch(&e.State).Recover == nil:
+		return "it was made without recovery words, so nobody can %s; make a new one"
+	}
+	return "its recovery words can %s: litfass key recover"
 }
 
 func (e *StandingError) Error() string {
@@ -484,16 +521,55 @@ func (e *StandingError) Error() string {
 		if e.State.Missing != nil {
 			return fmt.Sprintf("this identity is frozen: a recovery of %s is known, but not the event it goes on from; it will come with the news", on(e.State.Missing))
 		}
-		return fmt.Sprintf("this identity is frozen: two different next keys were announced (%s and %s); its recovery words can resolve it: litfass key recover",
-			on(e.State.Evidence[0]), on(e.State.Evidence[1]))
+		when := on(e.State.Evidence[0])
+		if other := on(e.State.Evidence[1]); other != when {
+			when += " and " + other
+		}
+		return "this identity is frozen: two different next keys were announced on " + when + "; " + fmt.Sprintf(e.who(), "resolve it")
 	case Dead:
 		return "this identity is dead: its recovery was used twice in different ways, so nobody can tell who owns it; make a new one"
 	case Retired:
-		return fmt.Sprintf("this identity was closed by its owner on %s; its recovery words can open it again: litfass key recover", on(e.State.Current))
+		return "this identity was closed by its owner on " + on(e.State.Current) + "; " + fmt.Sprintf(e.who(), "open it again")
 	case Unheard:
 		return "nothing is known of this identity here yet"
 	}
 	return "this identity is live"
+}
+
+// Standing says in plain words how an identity stands.
+func (kr *Keyring) Standing(id ID) (string, error) {
+	st, err := kr.Ledger.Identity(id)
+	if err != nil {
+		return "", err
+	}
+	if len(st.Terms) > 0 && st.Terms[0].Event.Chain && st.Status == Live {
+		ch, err := kr.Ledger.Chain(id)
+		return ch.String(), err
+	}
+	kr.mu.RLock()
+	defer kr.mu.RUnlock()
+	return kr.standing(id, st).Error(), nil
+}
+
+func (kr *Keyring) standing(id ID, st State) *StandingError {
+	e := &StandingError{ID: id, State: st}
+	for _, f := range kr.hosted {
+		if f.id == id && f.Guardians != "" {
+			e.By, _ = ParsePolicy(f.Guardians) // our own file: it parses, or is not mentioned
+		}
+	}
+	return e
+}
+
+// epoch is the event whose commitment recovers an identity.
+func epoch(st *State) *Statement {
+	base := st.Terms[0].Event
+	for _, t := range st.Terms {
+		if !t.Undone && t.Event.Type == TypeRecover {
+			base = t.Event
+		}
+	}
+	return base
 }
 
 // LentKey is a key that an agent lends the use of.

@@ -61,7 +61,7 @@ func TestForkInEveryOrder(t *testing.T) {
 	one := p.rotation(t, 1, t0+1, nil, nil)
 	p.last = incept
 	two := p.rotation(t, 1, t0+2, nil, nil)
-	_, rec, err := recoverWith(time.Unix(t0+9, 0), incept, &Policy{1, []Key{mustKey(p.rec)}}, []crypto.Signer{p.rec}, nil, nil)
+	_, rec, err := recoverWith(time.Unix(t0+9, 0), incept, &Policy{1, []Key{mustKey(p.rec)}}, []crypto.Signer{p.rec}, nil, nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,7 +89,7 @@ func TestForkInEveryOrder(t *testing.T) {
 		}
 	}
 	st := Evaluate(p.id, []*Statement{incept, one, two})
-	if text := (&StandingError{p.id, st}).Error(); !strings.Contains(text, "two different next keys were announced") {
+	if text := (&StandingError{ID: p.id, State: st}).Error(); !strings.Contains(text, "two different next keys were announced") {
 		t.Error(text)
 	}
 }

@@ -13,8 +13,15 @@ import (
 // signing input and signature (§4). They outlive the articles' expiry.
 const bChain = "chain"
 
-// maxPerQ is how many conflicting articles are kept for one q: two are evidence.
-const maxPerQ = 2
+// bLoose lists the links that nothing kept leads to yet: identity, digest -> q, key.
+const bLoose = "loose"
+
+// Bounds of what is kept of a chain. Links that follow from a kept one, or from an
+// event, are kept; of others, which anybody can make, only so many.
+const (
+	maxPerKey = 2   // conflicting articles by one key: two are evidence
+	maxLoose  = 100 // links of one identity that nothing kept leads to yet
+)
 
 // link is one article of a chain.
 type link struct {
@@ -23,7 +30,10 @@ type link struct {
 }
 
 // linkOf reads a link from a signing input and its signature, and checks it.
-func linkOf(input string, sig [64]byte) (link, error) {
+func linkOf(input string, sig [64]byte) (link, error) { return readLink(input, sig, true) }
+
+// readLink is linkOf; a link that lies in pki.db was checked before.
+func readLink(input string, sig [64]byte, check bool) (link, error) {
 	i := strings.LastIndex(input, "\narticle-signature:")
 	if i < 0 || !strings.HasSuffix(input, "\n") {
 		return link{}, errors.New("no signing input")
@@ -34,10 +44,20 @@ func linkOf(input string, sig [64]byte) (link, error) {
 		return link{}, err
 	}
 	k := link{f, sha256.Sum256([]byte(input))}
-	if f.covered != covered || f.Purpose == UseApprove || f.N == nil || !verifies(f.Key, message(k.digest), f.B) {
+	if f.covered != covered || f.Purpose == UseApprove || f.N == nil || check && !verifies(f.Key, message(k.digest), f.B) {
 		return link{}, errors.New("the signature does not hold, or it is of no chain")
 	}
 	return k, nil
+}
+
+// inputField is a signed field of a signing input, or "".
+func inputField(input, name string) string {
+	_, rest, ok := strings.Cut("\n"+input, "\n"+name+":")
+	if !ok {
+		return ""
+	}
+	value, _, _ := strings.Cut(rest, "\n")
+	return value
 }
 
 func chainKey(id ID, q uint64, d Digest) string {
@@ -50,19 +70,31 @@ func (l *Ledger) AddChain(f *Field, input []byte) error {
 	if f == nil || f.N == nil || !l.mayChain(f.Identity) {
 		return nil
 	}
+	keys := map[Digest]bool{}
+	if st, err := l.Identity(f.Identity); err != nil {
+		return err
+	} else {
+		for _, t := range st.Terms {
+			keys[t.Event.Key.Digest()] = true
+		}
+	}
 	digest := Digest(sha256.Sum256(input))
 	fresh := false
 	err := l.db.Update(func(tx *state.Tx) error {
-		n := 0
-		fresh = true
-		tx.Each(bChain, string(f.Identity[:])+num(f.Q), "", func(key string, _ []byte) bool {
-			n++
-			fresh = fresh && key[40:] != string(digest[:])
-			return true
-		})
-		if fresh = fresh && n < maxPerQ; !fresh {
+		fresh = false
+		if tx.Get(bChain, chainKey(f.Identity, f.Q, digest)) != nil {
 			return nil
 		}
+		n, err := sameKey(tx, f)
+		if err != nil || n >= maxPerKey {
+			return err
+		}
+		if !keys[f.Key.Digest()] && !follows(tx, f.Identity, f.Q, f.Key.Digest()) {
+			if kept, err := keepLoose(tx, f, digest, keys); err != nil || !kept {
+				return err
+			}
+		}
+		fresh = true
 		return tx.Put(bChain, chainKey(f.Identity, f.Q, digest), append(append([]byte(nil), f.B[:]...), input...))
 	})
 	if err != nil {
@@ -76,6 +108,58 @@ func (l *Ledger) AddChain(f *Field, input []byte) error {
 	return nil
 }
 
+// sameKey counts the links kept for the number and the key of a field.
+func sameKey(tx *state.Tx, f *Field) (n int, err error) {
+	tx.Each(bChain, string(f.Identity[:])+num(f.Q), "", func(_ string, raw []byte) bool {
+		var k link
+		if k, err = readLink(string(raw[64:]), [64]byte(raw), false); err == nil && k.field.Key == f.Key {
+			n++
+		}
+		return err == nil
+	})
+	return n, err
+}
+
+// follows says whether a kept link announces the key for number q.
+func follows(tx *state.Tx, id ID, q uint64, key Digest) (yes bool) {
+	if q == 0 {
+		return false
+	}
+	tx.Each(bChain, string(id[:])+num(q-1), "", func(_ string, raw []byte) bool {
+		k, err := readLink(string(raw[64:]), [64]byte(raw), false)
+		yes = err == nil && *k.field.N == key
+		return !yes
+	})
+	return yes
+}
+
+// keepLoose lets a link wait for the one before it, if there is room. Those whose turn
+// has come meanwhile make room.
+func keepLoose(tx *state.Tx, f *Field, digest Digest, keys map[Digest]bool) (bool, error) {
+	id := string(f.Identity[:])
+	n := 0
+	var led []string
+	tx.Each(bLoose, id, "", func(key string, raw []byte) bool {
+		n++
+		if len(raw) == 40 {
+			if d := Digest(raw[8:]); keys[d] || follows(tx, f.Identity, readNum(raw[:8]), d) {
+				led = append(led, key)
+			}
+		}
+		return true
+	})
+	for _, key := range led {
+		if err := tx.Delete(bLoose, key); err != nil {
+			return false, err
+		}
+	}
+	if n-len(led) >= maxLoose {
+		return false, nil
+	}
+	d := f.Key.Digest()
+	return true, tx.Put(bLoose, id+string(digest[:]), append([]byte(num(f.Q)), d[:]...))
+}
+
 // mayChain says whether id is in mode chain, or may be for all that is known.
 func (l *Ledger) mayChain(id ID) bool {
 	l.mu.RLock()
@@ -85,7 +169,13 @@ func (l *Ledger) mayChain(id ID) bool {
 }
 
 // chainLinks reads the links of an identity from q on.
-func (l *Ledger) chainLinks(id ID, q uint64, most int) (out []link, err error) {
+func (l *Ledger) chainLinks(id ID, q uint64, most int) ([]link, error) {
+	out, _, err := l.chainRows(id, q, most)
+	return out, err
+}
+
+// chainRows is chainLinks with the signing inputs.
+func (l *Ledger) chainRows(id ID, q uint64, most int) (out []link, inputs []string, err error) {
 	err = l.db.View(func(tx *state.Tx) error {
 		var bad error
 		tx.Each(bChain, string(id[:]), string(id[:])+num(q), func(key string, raw []byte) bool {
@@ -94,14 +184,15 @@ func (l *Ledger) chainLinks(id ID, q uint64, most int) (out []link, err error) {
 				return false
 			}
 			var k link
-			if k, bad = linkOf(string(raw[64:]), [64]byte(raw)); bad == nil {
-				out = append(out, k)
+			input := string(raw[64:])
+			if k, bad = readLink(input, [64]byte(raw), false); bad == nil {
+				out, inputs = append(out, k), append(inputs, input)
 			}
 			return bad == nil && len(out) < most
 		})
 		return bad
 	})
-	return out, err
+	return out, inputs, err
 }
 
 // Chain is what is known of an identity in mode chain: a function of the sets of

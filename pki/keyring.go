@@ -53,10 +53,12 @@ type keyFile struct {
 	Format     string // "litfass-key-1"
 	Account    string `json:",omitempty"`
 	Identity   string
-	Seed       []byte   `json:",omitempty"` // node: key in force; account: the device's key
-	Next       []byte   `json:",omitempty"` // node: key announced
-	Sealed     *Sealed  `json:",omitempty"` // account: the identity's keys
-	Statements []string // what the owner signed, so that pki.db can be filled again
+	Seed       []byte      `json:",omitempty"` // node, chain: key in force; account: the device's key
+	Next       []byte      `json:",omitempty"` // node, chain: key announced
+	Sealed     *Sealed     `json:",omitempty"` // account: the identity's keys
+	Chain      *chainState `json:",omitempty"` // account: its identity is a chain; nothing is sealed
+	Guardians  string      `json:",omitempty"` // account: the policy that can recover it, if it is not one of words
+	Statements []string    // what the owner signed, so that pki.db can be filled again
 
 	id     ID
 	device ed25519.PrivateKey
@@ -127,7 +129,7 @@ func (kr *Keyring) read(path string) (*keyFile, error) {
 	if err := json.Unmarshal(b, f); err != nil || f.Format != keyFormat {
 		return nil, fmt.Errorf("%s is damaged or of a later version: put back a copy made by `litfass backup`: %w", path, err)
 	}
-	if f.id, err = ParseID(f.Identity); err != nil || len(f.Seed) != 32 {
+	if f.id, err = ParseID(f.Identity); err != nil || len(f.Seed) != 32 || f.Chain != nil && len(f.Next) != 32 {
 		return nil, fmt.Errorf("%s is damaged: put back a copy made by `litfass backup`", path)
 	}
 	f.device = ed25519.NewKeyFromSeed(f.Seed)
@@ -161,11 +163,16 @@ func (kr *Keyring) write(f *keyFile) error {
 	if err != nil {
 		return fmt.Errorf("write a key file: %w", err)
 	}
+	return writeFile(path, append(b, '\n'))
+}
+
+// writeFile writes a file of mode 0600 anew, synced, and renames it over.
+func writeFile(path string, b []byte) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), ".key-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write a key file: %w", err)
 	}
-	_, err = tmp.Write(append(b, '\n'))
+	_, err = tmp.Write(b)
 	err = errors.Join(err, tmp.Sync(), tmp.Close())
 	if err == nil {
 		err = os.Rename(tmp.Name(), path)
@@ -278,6 +285,9 @@ func (kr *Keyring) SignDraft(_ context.Context, d *article.Draft, account, purpo
 	f := kr.signer(account)
 	if purpose == UseApprove && f.Account != "" && !kr.deviceModerates(f) {
 		f = kr.signer("")
+	}
+	if f.Chain != nil {
+		return kr.signLink(account, purpose, d)
 	}
 	q, err := kr.number(KeyOf(f.device))
 	if err != nil {

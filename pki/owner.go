@@ -97,14 +97,14 @@ func (o *owner) again(now time.Time, old *Statement, revoke bool, badSince *int6
 
 // recoverWith makes the recover that puts new keys in force. prev is the event
 // to go on from, key the recovery key of policy, commit the next policy's.
-func recoverWith(now time.Time, prev *Statement, policy *Policy, by []crypto.Signer, commit *Digest, badSince *int64) (*owner, *Statement, error) {
+func recoverWith(now time.Time, prev *Statement, policy *Policy, by []crypto.Signer, commit *Digest, head *Head, badSince *int64) (*owner, *Statement, error) {
 	if policy == nil || len(by) < policy.M {
 		return nil, nil, errors.New("recover: not enough of the recovery keys are here")
 	}
 	n := &owner{ID: prev.ID, Seed: newSeed(), Next: newSeed()}
 	next := KeyOf(seedKey(n.Next)).Digest()
 	s, err := Make(Statement{Type: TypeRecover, ID: prev.ID, Seq: prev.Seq + 1, Prev: prev.digest, Time: now.Unix(), Policy: policy,
-		Key: KeyOf(n.key()), Next: &next, Recover: commit, BadSince: badSince}, append(by, n.key())...)
+		Key: KeyOf(n.key()), Next: &next, Recover: commit, Head: head, BadSince: badSince}, append(by, n.key())...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("recover: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 
 	"github.com/litfass/litfass/agent"
@@ -21,6 +22,7 @@ type postJSON struct {
 }
 
 func cmdPost(c *call) (err error) {
+	as := c.fs.String("as", "", "post as this `ACCOUNT`, with its key; without it: unnamed, with the node's")
 	if err := c.parse(0, 1); err != nil {
 		return err
 	}
@@ -38,7 +40,7 @@ func cmdPost(c *call) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	body, err := n.stream(c.ctx, "post", "", io.MultiReader(in)) // hides that it is a file: the client must not close it
+	body, err := n.stream(c.ctx, "post", url.Values{"as": {*as}}.Encode(), io.MultiReader(in)) // hides that it is a file: the client must not close it
 	if err != nil {
 		return fmt.Errorf("post: %w", err)
 	}
@@ -64,15 +66,21 @@ func cmdPost(c *call) (err error) {
 
 func (c *control) articleActs() {
 	c.mux.HandleFunc("POST /v1/post", func(w http.ResponseWriter, r *http.Request) {
-		done, err := c.post(r.Context(), r.Body)
+		done, err := c.post(r.Context(), r.Body, r.URL.Query().Get("as"))
 		reply(w, done, err)
 	})
 	c.mux.HandleFunc("POST /v1/import", c.importArticles)
 	c.mux.HandleFunc("POST /v1/export", c.export)
 }
 
-// post injects the article in the text: what inews does.
-func (c *control) post(ctx context.Context, text io.Reader) (postJSON, error) {
+// post injects the article in the text, in the name of an account or of nobody: what
+// inews does.
+func (c *control) post(ctx context.Context, text io.Reader, as string) (postJSON, error) {
+	if as != "" {
+		if _, err := c.core.members.Get(ctx, as); err != nil {
+			return postJSON{}, noUser(as, err)
+		}
+	}
 	limit := int(c.core.cfg.NNTP.MaxPost)
 	b, err := io.ReadAll(io.LimitReader(text, int64(limit)+1))
 	if err != nil {
@@ -87,7 +95,7 @@ func (c *control) post(ctx context.Context, text io.Reader) (postJSON, error) {
 	if err != nil {
 		return postJSON{}, fmt.Errorf("this is no article: %w; it begins with its header (From, Newsgroups, Subject), an empty line, then the text", err)
 	}
-	res, err := c.core.agent.Inject(ctx, article.NewDraft(a), agent.Origin{Door: "control"})
+	res, err := c.core.agent.Inject(ctx, article.NewDraft(a), agent.Origin{Door: "control", Account: as})
 	if err != nil {
 		return postJSON{}, plain(err)
 	}

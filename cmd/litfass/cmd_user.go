@@ -19,6 +19,7 @@ type userJSON struct {
 	Email    string   `json:"email,omitempty"`
 	Admin    bool     `json:"admin"`
 	Feeds    string   `json:"feeds,omitempty"`
+	Chain    bool     `json:"chain,omitempty"` // its identity is a chain
 	Created  string   `json:"created,omitempty"`
 	Seen     string   `json:"seen,omitempty"`
 	Password string   `json:"password,omitempty"` // to the node only
@@ -28,7 +29,7 @@ type userJSON struct {
 
 func userCommands() []command {
 	return []command{
-		{name: "add", args: "NAME [--email A] [--admin] [--feeds PEER] --password-stdin", short: "make an account", run: cmdUserAdd},
+		{name: "add", args: "NAME [--email A] [--admin] [--feeds PEER] [--chain] --password-stdin", short: "make an account", run: cmdUserAdd},
 		{name: "list", short: "list accounts", run: cmdUserList},
 		{name: "passwd", args: "NAME --password-stdin|--old-stdin", short: "set a password", run: cmdUserPasswd,
 			long: "With --old-stdin standard input holds two lines, the password so far and the new one: the\naccount's identity, which is sealed under its password, goes along. With --password-stdin it\nholds the new one only, and the identity stays under the old one."},
@@ -71,6 +72,7 @@ func cmdUserAdd(c *call) error {
 	c.fs.StringVar(&u.Email, "email", "", "mail `ADDRESS`")
 	c.fs.BoolVar(&u.Admin, "admin", false, "may do everything")
 	c.fs.StringVar(&u.Feeds, "feeds", "", "this account is the login of the `PEER` of that name")
+	c.fs.BoolVar(&u.Chain, "chain", false, "for a podcast or a blog: each article names the one before, none can be changed afterwards")
 	stdin := c.fs.Bool("password-stdin", false, "read the password from standard input, one line")
 	if err := c.parse(1, 1); err != nil {
 		return err

@@ -15,7 +15,7 @@ func commands() []command {
 		{name: "feed", short: "RSS, Atom and JSON feeds that become articles", sub: feedCommands()},
 		{name: "mail", short: "groups by mail: who gets them, and what waits to be sent", sub: mailCommands()},
 		{name: "key", short: "identities, signatures, who vouches for whom", sub: keyCommands()},
-		{name: "post", args: "[FILE]", short: "post one article from a file or standard input", run: cmdPost},
+		{name: "post", args: "[--as ACCOUNT] [FILE]", short: "post one article from a file or standard input", run: cmdPost},
 		{name: "import", args: "[--group G] [--create-groups] FILE...", short: "take articles from archives", run: cmdImport,
 			long: "Reads mbox, maildir, MH and tradspool folders, rnews batches, .gz and .zst of these, and\n.tar.gz of single articles. Octets are kept; duplicates and refusals are counted and explained."},
 		{name: "export", args: "--group G [--since D] [--format F]", short: "write a group out: mbox, rnews or html", run: cmdExport},

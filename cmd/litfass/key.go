@@ -30,6 +30,9 @@ func keyCommands() []command {
 		{name: "vouch", args: "SUBJECT PURPOSE [--scope S] [--depth N] [--days N] [--param P] [--account NAME --password-stdin]",
 			short: "give a right, or a name, to an identity or a key", run: cmdKeyVouch},
 		{name: "revoke", args: "SUBJECT [--purpose P] [--bad-since WHEN] [--account NAME --password-stdin]", short: "take back what was vouched for", run: cmdKeyRevoke},
+		{name: "chain", args: "[--from N] ID|ACCOUNT", short: "list the articles of a chain (podcast, blog), and say whether it is whole", run: cmdKeyChain,
+			long: "Of a chain each article names the one before and is signed with a key of its own: none can\nbe put in, taken out or changed afterwards. \"?\" marks articles that do not count (yet). Exit\nstatus 1 if there are any, or if the chain is frozen. \"litfass user add NAME --chain\" makes one."},
+		{name: "guardian", short: "people who together can give an identity back", sub: guardianCommands()},
 		{name: "certdir", args: "DIR --account NAME CERT...", short: "write the TLS certificates an account believes in, for openssl and curl",
 			long: "Takes certificates in PEM from the files named, and keeps those whose key and names a tls arrow\nof their owner covers, if the account has a trust-tls arrow to that owner. DIR is written anew.", run: cmdKeyCertdir},
 		{name: "agent", args: "--account NAME --password-stdin [--socket PATH]", short: "lend an account's keys to ssh, git and others, until it is stopped",
@@ -81,6 +84,11 @@ func (c *call) badSince(u *keyJSON) {
 // printWords shows recovery words, once.
 func (c *call) printWords(words []string) {
 	fmt.Fprint(c.out, "\nThe recovery words. They are shown this once and kept nowhere: write them down on\npaper. Whoever has them can take this identity over; without them a lost password\nor a stolen key can not be made good.\n\n")
+	c.wordLines(words)
+}
+
+// wordLines prints words, six a line.
+func (c *call) wordLines(words []string) {
 	for i := 0; i < len(words); i += 6 {
 		fmt.Fprintf(c.out, "  %2d  %s\n", i+1, strings.Join(words[i:min(i+6, len(words))], " "))
 	}

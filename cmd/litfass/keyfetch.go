@@ -61,7 +61,7 @@ func (s *server) fetchFrom(ctx context.Context, p peerSection) {
 func (c *control) keyFetch(ctx context.Context, u keyJSON) (keyJSON, error) {
 	f := directory.Fetcher{Ledger: c.core.keys.Ledger}
 	got, err := f.Pull(ctx, u.Subject, "fetch "+u.Subject)
-	return keyJSON{Count: got.Taken, Stopped: got.Stopped}, err
+	return keyJSON{Count: got.Taken, Stopped: got.Stopped, Links: got.Links}, err
 }
 
 func cmdKeyFetch(c *call) error {
@@ -76,6 +76,9 @@ func cmdKeyFetch(c *call) error {
 		return c.printJSON(out)
 	}
 	fmt.Fprintf(c.out, "%d new statements; \"litfass key trust ID\" says whom of them to believe\n", out.Count)
+	if out.Links > 0 {
+		fmt.Fprintf(c.out, "%d articles of chains\n", out.Links)
+	}
 	if out.Stopped > 0 {
 		fmt.Fprintf(c.out, "%d more are over what is taken from one neighbour in a day: run this again tomorrow\n", out.Stopped)
 	}

@@ -152,6 +152,13 @@ func (k *core) signerOf(ctx context.Context, e spool.Entry) (string, error) {
 // newIdentity makes the identity of a new account; an administrator's may also
 // moderate and make groups wherever this node is believed.
 func (c *control) newIdentity(u userJSON) ([]string, error) {
+	if u.Chain {
+		_, words, err := c.core.keys.NewChain(u.Name)
+		if err != nil {
+			return nil, fmt.Errorf("the account is made, but its identity is not: %w", err)
+		}
+		return words, nil
+	}
 	id, words, err := c.core.keys.NewIdentity(u.Name, u.Password)
 	if err != nil {
 		return nil, fmt.Errorf("the account is made, but its identity is not: %w", err)
@@ -178,6 +185,10 @@ func (c *control) keyActs() {
 	act(c, "key/verify", c.keyVerify)
 	act(c, "key/certdir", c.keyCertdir)
 	act(c, "key/fetch", c.keyFetch)
+	act(c, "key/chain", c.keyChain)
+	act(c, "key/guardians", c.keyGuardians)
+	act(c, "key/guardian-ask", c.keyGuardianAsk)
+	act(c, "key/guardian-finish", c.keyGuardianFinish)
 	c.mux.HandleFunc("POST /v1/key/agent", c.keyAgent)
 }
 
@@ -200,11 +211,15 @@ type keyJSON struct {
 	Octets   []byte     `json:"octets,omitempty"` // an article
 	Count    int        `json:"count,omitempty"`
 	Stopped  int        `json:"stopped,omitempty"`
+	Links    int        `json:"links,omitempty"`
 	Result   string     `json:"result,omitempty"`
 	Detail   string     `json:"detail,omitempty"`
 
 	Files []string              `json:"files,omitempty"`
 	Certs []directory.CertEntry `json:"certs,omitempty"`
+
+	Chain []pki.ChainLink `json:"chain,omitempty"`
+	Whole bool            `json:"whole,omitempty"`
 
 	Standing string       `json:"standing,omitempty"`
 	Tree     []pki.Branch `json:"tree,omitempty"`
@@ -263,11 +278,11 @@ func (c *control) keyShow(_ context.Context, u keyJSON) (keyJSON, error) {
 	}
 	out := keyJSON{Tree: c.core.keys.Ledger.Tree(id, c.core.keys.Names())}
 	if !id.IsZero() {
-		st, err := c.core.keys.Ledger.Identity(id)
+		standing, err := c.core.keys.Standing(id)
 		if err != nil {
 			return out, err
 		}
-		out.ID, out.Standing = id.String(), (&pki.StandingError{ID: id, State: st}).Error()
+		out.ID, out.Standing = id.String(), standing
 	}
 	return out, nil
 }

@@ -1,7 +1,9 @@
 package directory
 
 import (
+	"bufio"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +31,7 @@ type Fetcher struct {
 type Fetched struct {
 	Taken   int  // statements that were new
 	Stopped int  // held off by the quota of this neighbour: they come with a later pull
+	Links   int  // articles of chains (§4)
 	Whole   bool // a snapshot was read
 }
 
@@ -55,12 +58,88 @@ func (f *Fetcher) Pull(ctx context.Context, base, source string) (Fetched, error
 		if err = f.since(ctx, base, source, at, &got); errors.Is(err, errGone) {
 			err = f.since(ctx, base, source, 0, &got)
 		}
+	} else if at, err = f.snapshot(ctx, base, &got); err == nil {
+		err = f.since(ctx, base, source, at, &got)
+	}
+	if err != nil {
 		return got, err
 	}
-	if at, err = f.snapshot(ctx, base, &got); err != nil {
-		return got, err
+	return got, f.chains(ctx, base, &got)
+}
+
+// Bounds of what is asked about chains in one pull.
+const (
+	chainsMost = 200      // identities
+	linksMost  = 10000    // links in all
+	linkOctets = 64 << 10 // of one signing input: an article's header at most
+	pageOctets = 100 * (linkOctets + 200)
+)
+
+// chains brings the articles of identities in mode chain that this node has not seen:
+// older ones that expired, and such as were in groups not carried (§4).
+func (f *Fetcher) chains(ctx context.Context, base string, got *Fetched) error {
+	left := linksMost
+	for id, q := range f.Ledger.Missing(chainsMost) {
+		for left > 0 {
+			n, err := f.links(ctx, base, id, q)
+			if err != nil {
+				return err
+			}
+			got.Links += n
+			left -= n
+			c, err := f.Ledger.Chain(id)
+			if err != nil || n == 0 || c.Q <= q {
+				break
+			}
+			q = c.Q
+		}
 	}
-	return got, f.since(ctx, base, source, at, &got)
+	return nil
+}
+
+// links asks for one page of a chain, and returns how many links it had.
+func (f *Fetcher) links(ctx context.Context, base string, id pki.ID, q uint64) (n int, err error) {
+	r, err := f.get(ctx, base+Path+"chain/"+id.String()+"/"+strconv.FormatUint(q, 10))
+	if err != nil {
+		return 0, err
+	}
+	defer r.Body.Close()
+	in := bufio.NewReader(io.LimitReader(r.Body, pageOctets))
+	for ; n < 100; n++ {
+		input, sig, err := readLink(in)
+		if err == io.EOF {
+			return n, nil
+		}
+		if err == nil {
+			err = f.Ledger.AddLink(id, input, sig)
+		}
+		if err != nil {
+			return n, fmt.Errorf("ask a directory: a link of id:%s: %w", id, err)
+		}
+	}
+	return n, nil
+}
+
+// readLink reads number of octets LF signing input, b LF (§7.3); io.EOF at the end.
+func readLink(in *bufio.Reader) (input string, sig [64]byte, err error) {
+	line, err := in.ReadString('\n')
+	if err == io.EOF && line == "" {
+		return "", sig, io.EOF
+	}
+	size, nerr := strconv.ParseUint(strings.TrimSuffix(line, "\n"), 10, 31)
+	if err != nil || nerr != nil || size > linkOctets {
+		return "", sig, errors.New("there is no length where one must be")
+	}
+	text := make([]byte, size)
+	if _, err := io.ReadFull(in, text); err != nil {
+		return "", sig, errors.New("it is cut off")
+	}
+	line, err = in.ReadString('\n')
+	raw, berr := base64.RawURLEncoding.Strict().DecodeString(strings.TrimSuffix(line, "\n"))
+	if err != nil || berr != nil || len(raw) != 64 {
+		return "", sig, errors.New("there is no signature where one must be")
+	}
+	return string(text), [64]byte(raw), nil
 }
 
 // CleanURL checks where a directory is said to be, and leaves off what Path adds.
