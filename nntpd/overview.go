@@ -253,14 +253,14 @@ func (x *session) xrefText(in []spool.Place) string {
 	return b.String()
 }
 
-// doXpat: RFC 2980 §2.9. Several words are one pattern with blanks in it. Sets
-// in brackets are not known: brackets stand for themselves.
+// doXpat: RFC 2980 §2.9. Several words are one pattern with blanks in it; sets in
+// brackets are how Thunderbird searches without regard to case.
 func (x *session) doXpat() error {
 	value, ok := x.field(x.args[0])
 	if !ok {
 		return nil
 	}
-	pattern := strings.Join(x.args[2:], " ")
+	pattern := wildmat.ParseClassic(strings.Join(x.args[2:], " "))
 	t, ok := x.target(x.args[1], true)
 	if !ok {
 		return nil
@@ -274,7 +274,7 @@ func (x *session) doXpat() error {
 		if err != nil {
 			return
 		}
-		if wildmat.Glob(pattern, v) {
+		if pattern.Match(v) {
 			x.hdrLine(e, n, v, true)
 		}
 	})

@@ -138,7 +138,3 @@ func glob(p, s string) bool {
 	}
 	return i == len(p)
 }
-
-// Glob matches s against one pattern with `*` and `?`, where everything else,
-// blanks and commas included, stands for itself: XPAT (RFC 2980 §2.9).
-func Glob(pattern, s string) bool { return glob(pattern, s) }
