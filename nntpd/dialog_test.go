@@ -114,10 +114,11 @@ func (p *player) step(op, rest string) bool {
 		}
 		p.out.Reset()
 	}
+	brackets := strings.NewReplacer("[", `\[`, `\`, `\\`)
 	switch op {
 	case "<":
 		got, err := p.r.ReadString('\n')
-		if err != nil || !strings.HasSuffix(got, "\r\n") || !wildmat.Glob(rest, got[:len(got)-2]) {
+		if err != nil || !strings.HasSuffix(got, "\r\n") || !wildmat.ParseClassic(brackets.Replace(rest)).Match(got[:len(got)-2]) {
 			p.t.Logf("got %q, %v", got, err)
 			return false
 		}
