@@ -22,8 +22,10 @@ func ParseDate(s string) (time.Time, error) {
 	if len(s) > 128 {
 		return time.Time{}, bad("Date", "of %d octets", len(s))
 	}
-	if t, err := time.Parse(time.RFC3339, strings.TrimSpace(s)); err == nil {
-		return t.UTC(), nil
+	if iso := strings.TrimSpace(s); len(iso) > 10 && iso[4] == '-' && iso[7] == '-' { // 2006-01-02T15:04:05Z
+		if t, err := time.Parse(time.RFC3339, iso); err == nil {
+			return t.UTC(), nil
+		}
 	}
 	f := strings.FieldsFunc(dropComments(s), func(r rune) bool { return r == ' ' || r == '\t' || r == ',' || r == '\r' || r == '\n' })
 	if len(f) > 0 && month(f[0]) == 0 && alphabetic(f[0]) { // the day of the week
