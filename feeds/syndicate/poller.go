@@ -600,13 +600,13 @@ func (p *Poller) Follow(ctx context.Context, e spool.Entry) error {
 	if err := p.seen.Put(feed+"/"+entry, seen{Version: version, Changed: e.Arrived}); err != nil {
 		return err
 	}
-	now := p.cfg.Now()
+	now, arrived := p.cfg.Now(), e.Arrived // e itself would be moved to the heap, for each article
 	var s Poll
 	err := p.polls.change(address, func(v *Poll, found bool) (bool, error) {
 		if !found {
 			return false, state.ErrNotFound
 		}
-		v.News = latest(v.News, e.Arrived)
+		v.News = latest(v.News, arrived)
 		if next := now.Add(v.Every + v.Every/4 + rand.N(v.Every+1)); next.After(v.Next) {
 			v.Next = next
 		}

@@ -31,7 +31,7 @@ type Config struct {
 	KeepMin     time.Duration // nothing younger is dropped for room; 0: 24 h; negative: none
 	Remember    time.Duration // how long after its arrival an id is known; 0: 90 days
 	SegmentSize int64         // octets of a segment; 0: a 64th of Quota, 1 to 64 MiB (more above 16 GiB); at most 1 GiB
-	TailMax     int           // articles not yet in the index, kept in memory; 0: 4,096; at least 16
+	TailMax     int           // articles not yet in the index, kept in memory; 0: 8,192; at least 16
 	MaxArticles int           // articles at most; 0: no limit, on 32-bit 1,500,000 (the index is mapped)
 	Reserve     int64         // octets that stay free on the disk; 0: 8 MiB
 	FS          disk.FS       // nil: the real disk. The index lies in Dir on the real disk always
@@ -67,7 +67,7 @@ func (c Config) orDefault() Config {
 	}
 	c.SegmentSize = min(c.SegmentSize, 1<<30)
 	if c.TailMax <= 0 {
-		c.TailMax = 4096
+		c.TailMax = 8192
 	}
 	c.TailMax = max(c.TailMax, 16)
 	if c.MaxArticles == 0 && strconv.IntSize == 32 {
