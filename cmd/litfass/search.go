@@ -54,20 +54,30 @@ func (s *server) startSearch(context.Context) (*part, error) {
 	}}, nil
 }
 
-// sweepSearch looks at 500 documents a minute.
+// sweepSearch looks at 500 documents a minute, in rounds, while articles were
+// removed since the last round began: a node at rest leaves the index alone.
 func (s *server) sweepSearch(ctx context.Context, x *search.Index) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
-	for at := 0; ; {
+	at, swept, round := 0, int64(0), int64(0) // removed articles that a round has seen, or this one will
+	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
+		if at == 0 {
+			st := s.core.local.Stats()
+			if round = int64(st.Last) - st.Articles; round == swept {
+				continue
+			}
+		}
 		next, err := x.Sweep(ctx, at, 500)
 		if err != nil && ctx.Err() == nil {
 			s.log.Warn("search index not swept", "error", err)
 		}
-		at = next
+		if at = next; at == 0 && err == nil {
+			swept = round
+		}
 	}
 }
