@@ -15,12 +15,21 @@ import (
 	"github.com/litfass/litfass/spool"
 )
 
-// deliver does what each recipient stands for. nil means that all of it is on the
-// disk; what was done already when something fails is harmless to repeat.
-func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient) error {
+// deliver does what each recipient stands for, and says for each what became of it;
+// nil means that it is on the disk. Groups share one article. With all, one answer
+// stands for all of them (SMTP): what fails ends it, and what was done before that is
+// harmless to repeat. Without, each has its own (LMTP): RFC 2033 §4.2.
+func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient, all bool) []error {
+	errs := make([]error, len(rcpts))
+	fail := func(err error) []error {
+		for i := range errs {
+			errs[i] = err
+		}
+		return errs
+	}
 	signed, err := s.srv.conv.signedArticle(m)
 	if err != nil {
-		return reply(550, 5, 6, 0, "%s", err)
+		return fail(reply(550, 5, 6, 0, "%s", err))
 	}
 	var auto error
 	if signed == nil { // a program's article is signed, too
@@ -32,34 +41,67 @@ func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient) er
 		auto = fmt.Errorf("%w: it has no sender", errAutomatic)
 	}
 	var groups []article.Group
-	for _, r := range rcpts {
-		var err error
-		switch r.Kind {
-		case ToGroup:
-			groups = append(groups, r.Group)
-		case ToPostmaster:
-			err = s.srv.postmaster(m)
-		case ToToken:
-			err = s.token(ctx, r)
-		default:
-			if auto == nil {
-				err = s.order(ctx, r)
-			}
+	var posted []int // which recipients they are
+	for i, r := range rcpts {
+		if r.Kind != ToGroup {
+			errs[i] = s.carryOut(ctx, m, r, auto)
+		} else if errs[i] = s.mayPost(ctx, r.Group, auto, all || signed != nil); errs[i] == nil {
+			groups, posted = append(groups, r.Group), append(posted, i)
 		}
-		if err != nil {
-			return err
+		if all && errs[i] != nil {
+			return fail(errs[i])
 		}
 	}
 	if len(groups) == 0 {
-		return nil
+		return errs
 	}
+	if signed != nil {
+		err = s.postSigned(ctx, m, signed, groups)
+	} else {
+		err = s.post(ctx, m, groups)
+	}
+	if all && err != nil {
+		return fail(err)
+	}
+	for _, i := range posted {
+		errs[i] = err
+	}
+	return errs
+}
+
+// mayPost says whether a mail may go to a group, as far as that does not depend on who
+// vouches for its sender or signed it. Where one answer stands for all, or a signer is
+// asked about, posting says the same.
+func (s *session) mayPost(ctx context.Context, g article.Group, auto error, posting bool) error {
 	if auto != nil {
 		return reply(550, 5, 7, 1, "not posted: %s", oneLine(auto.Error()))
 	}
-	if signed != nil {
-		return s.postSigned(ctx, m, signed, groups)
+	if posting {
+		return nil
 	}
-	return s.post(ctx, m, groups)
+	err := s.srv.cfg.Agent.May(ctx, s.origin(s.canConfirm()), agent.Post, g)
+	var r *agent.Refusal
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &r):
+		return s.refusal(r)
+	}
+	return s.later("look up who may post", err)
+}
+
+// carryOut does what a recipient that is no group asks for. Automatic mail orders
+// nothing.
+func (s *session) carryOut(ctx context.Context, m *message, r recipient, auto error) error {
+	switch {
+	case r.Kind == ToPostmaster:
+		return s.srv.postmaster(m)
+	case r.Kind == ToToken:
+		return s.token(ctx, r)
+	case auto != nil:
+		return nil
+	}
+	return s.order(ctx, r)
 }
 
 // post injects m, or keeps it until its sender has confirmed it.

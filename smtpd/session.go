@@ -127,8 +127,10 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	ctx, cancel := s.context()
 	defer cancel()
 	var failed error
+	shut := map[article.Group]bool{}
 	t, ok := parseTarget(local, func(g article.Group) bool {
-		_, err := s.srv.cfg.Spool.Group(ctx, g)
+		info, err := s.srv.cfg.Spool.Group(ctx, g)
+		shut[g] = info.Status == spool.PostNone
 		if err != nil && !errors.Is(err, spool.ErrNotFound) {
 			failed = err
 		}
@@ -139,6 +141,8 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 		return s.later("look up a group", failed)
 	case !ok:
 		return reply(550, 5, 1, 1, "there is no such group here; the groups are listed on the web page of this node")
+	case t.Kind == ToGroup && shut[t.Group]:
+		return reply(550, 5, 7, 1, "%s takes no posts here", t.Group)
 	}
 	if err := s.mayAddress(ctx, t); err != nil {
 		return err
@@ -200,7 +204,7 @@ func (s *session) Data(r io.Reader) error {
 		return s.unread(err)
 	}
 	defer m.body.Close()
-	return s.count(s.deliver(ctx, m, s.rcpts))
+	return s.count(s.deliver(ctx, m, s.rcpts, true)[0])
 }
 
 // LMTPData answers for each recipient: RFC 2033 §4.2. Groups share one article.
@@ -212,9 +216,8 @@ func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 		return s.unread(err)
 	}
 	defer m.body.Close()
-	err = s.count(s.deliver(ctx, m, s.rcpts))
-	for _, rc := range s.rcpts {
-		status.SetStatus(rc.addr, err)
+	for i, err := range s.deliver(ctx, m, s.rcpts, false) {
+		status.SetStatus(s.rcpts[i].addr, s.count(err))
 	}
 	return nil
 }
