@@ -35,6 +35,8 @@ func ToUTF8(charset string, b []byte) string {
 			return string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
 		}
 		return decode(charmap.Windows1252, b)
+	case "utf-7", "unicode-1-1-utf-7", "unicode-2-0-utf-7", "x-unicode-1-1-utf-7", "x-unicode-2-0-utf-7":
+		return utf7(b)
 	case "hz-gb-2312", "hz":
 		return decode(simplifiedchinese.HZGB2312, b)
 	}
@@ -52,7 +54,7 @@ func ToUTF8(charset string, b []byte) string {
 
 // sevenBit says whether a charset writes other than ASCII with octets below 128.
 func sevenBit(label string) bool {
-	return strings.HasPrefix(label, "iso-2022") || strings.HasPrefix(label, "hz") || strings.HasPrefix(label, "utf-16") || strings.HasPrefix(label, "utf-32") || strings.HasPrefix(label, "ucs-2")
+	return strings.HasSuffix(label, "utf-7") || strings.HasPrefix(label, "iso-2022") || strings.HasPrefix(label, "hz") || strings.HasPrefix(label, "utf-16") || strings.HasPrefix(label, "utf-32") || strings.HasPrefix(label, "ucs-2")
 }
 
 func ascii(b []byte) bool {
