@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -35,10 +36,11 @@ func hostileFiles(t testing.TB) map[string][]byte {
 	}
 	for _, dir := range dirs {
 		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
-			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".torrent") {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".torrent") && !strings.Contains(filepath.ToSlash(path), "/testdata/fuzz/") {
 				return err
 			}
-			out[filepath.ToSlash(path)], err = os.ReadFile(path)
+			b, err := os.ReadFile(path)
+			out[filepath.ToSlash(path)] = fuzzInput(b)
 			return err
 		})
 		if err != nil {
@@ -80,8 +82,22 @@ func hostileFiles(t testing.TB) map[string][]byte {
 	return out
 }
 
+// fuzzInput returns the octets in a seed file of Go's fuzzing, and others as they are.
+func fuzzInput(b []byte) []byte {
+	_, rest, ok := bytes.Cut(b, []byte("[]byte("))
+	if !ok || !bytes.HasPrefix(b, []byte("go test fuzz v1")) {
+		return b
+	}
+	s, err := strconv.Unquote(string(bytes.TrimSuffix(bytes.TrimSpace(rest), []byte(")"))))
+	if err != nil {
+		return b
+	}
+	return []byte(s)
+}
+
 // TestHostileMetainfo: each is refused with the reason of the golden file, or taken.
 func TestHostileMetainfo(t *testing.T) {
+	t.Parallel()
 	var got strings.Builder
 	all := hostileFiles(t)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
@@ -134,6 +150,7 @@ var inStore = regexp.MustCompile(`^(\.|state\.db|torrents|torrents/(tmp|part|fil
 // for their infohash, and octets for what is taken. Nothing may crash, nothing may be
 // written outside the store, and no name from the net may be part of a path.
 func TestHostileFromPeers(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, nil)
 	e := newEngine(t, s, nil)
 	taken, refused := 0, 0
@@ -225,6 +242,7 @@ func writeAll(t *testing.T, s *Store, in *Info) {
 // have everything and sends blocks of it. The node must refuse and go on; a hybrid
 // with empty files once ended the process (in the engine, v1.62.0).
 func TestHostileOnTheWire(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -157,6 +157,7 @@ func (f fullDisk) WriteAt(b []byte, at int64) (int, error) {
 // TestDiskFullInTheMiddle: the fetch ends with what the disk said, once, and the
 // node serves and, when there is room again, goes on where it was.
 func TestDiskFullInTheMiddle(t *testing.T) {
+	t.Parallel()
 	seed := newStore(t, nil)
 	data := content(2 << 20)
 	in, sum := add(t, seed, "a.bin", data, Owner{})

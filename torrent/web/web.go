@@ -310,7 +310,7 @@ func (h *Handler) trackers() []string {
 }
 
 func (h *Handler) metainfo(w http.ResponseWriter, r *http.Request, hash torrent.Infohash) {
-	st, err := h.status(hash)
+	st, err := h.settled(r.Context(), hash)
 	if err != nil {
 		h.absent(w, r, hash, err)
 		return
@@ -332,7 +332,7 @@ func (h *Handler) metainfo(w http.ResponseWriter, r *http.Request, hash torrent.
 
 // metalink answers with RFC 5854: size, SHA-256, torrent, mirrors.
 func (h *Handler) metalink(w http.ResponseWriter, r *http.Request, hash torrent.Infohash) {
-	st, err := h.status(hash)
+	st, err := h.settled(r.Context(), hash)
 	if err == nil && !st.Complete() {
 		err = torrent.ErrNotFound
 	}

@@ -126,6 +126,7 @@ func appTorrent(t *testing.T, s *torrent.Store) {
 }
 
 func TestVectorPaths(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "http://127.0.0.1:1")
 	appTorrent(t, s)
 	h := New(Config{Store: s, URL: "http://127.0.0.1:1"})
@@ -186,6 +187,7 @@ func TestVectorPaths(t *testing.T) {
 }
 
 func TestRangeAndFormats(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "http://n")
 	data := bytes.Repeat([]byte("0123456789"), 50000)
 	in, sum := add(t, s, "Grüße.mp4", data)
@@ -221,6 +223,7 @@ func TestRangeAndFormats(t *testing.T) {
 }
 
 func TestStreamsWhileArriving(t *testing.T) {
+	t.Parallel()
 	seed := newStore(t, "")
 	data := make([]byte, 8<<20)
 	for i := range data {
@@ -259,6 +262,7 @@ func TestStreamsWhileArriving(t *testing.T) {
 }
 
 func TestNobodyHasIt(t *testing.T) {
+	t.Parallel()
 	to := newStore(t, "http://n")
 	hash, _ := hex.DecodeString("0102030405060708090a0b0c0d0e0f1011121314")
 	if err := to.Note(torrent.Magnet{Hash: torrent.Infohash(hash), Name: "x", Length: 5}); err != nil {
@@ -276,6 +280,7 @@ func TestNobodyHasIt(t *testing.T) {
 }
 
 func TestMagnetPage(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "http://n")
 	e := newEngine(t, s, torrent.EngineConfig{})
 	uri := "magnet:?xt=urn:btih:0102030405060708090a0b0c0d0e0f1011121314&dn=%3Cb%3E"
@@ -301,6 +306,7 @@ func TestMagnetPage(t *testing.T) {
 
 // TestArticleJustCame: who asks before the follower has read the article waits a moment.
 func TestArticleJustCame(t *testing.T) {
+	t.Parallel()
 	s := newStore(t, "http://n")
 	hash, _ := hex.DecodeString("0102030405060708090a0b0c0d0e0f1011121314")
 	h := New(Config{Store: s, URL: "http://n", Settle: 20 * time.Second})
