@@ -5,6 +5,7 @@ import (
 	"html/template"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/litfass/litfass/article"
@@ -46,12 +47,12 @@ func (v *visitor) body(c *content.Content, id article.ID) template.HTML {
 			}
 			for ; i < j; i++ {
 				for ; depth < min(bs[i].Depth, 8); depth++ {
-					b.WriteString("<blockquote>")
+					b.WriteString(quoteTag(bs[i].Text))
 				}
 				for ; depth > min(bs[i].Depth, 8); depth-- {
 					b.WriteString("</blockquote>")
 				}
-				block(&b, bs[i])
+				block(&b, bs[i], i+1 < j && bs[i+1].Depth > bs[i].Depth)
 			}
 			for ; depth > 0; depth-- {
 				b.WriteString("</blockquote>")
@@ -68,13 +69,15 @@ func (v *visitor) body(c *content.Content, id article.ID) template.HTML {
 		case content.Notice:
 			b.WriteString(`<p class="note">` + template.HTMLEscapeString(v.tx.T("cut")) + `</p>`)
 		default:
-			block(&b, bs[i])
+			block(&b, bs[i], i+1 < len(bs) && bs[i+1].Depth > bs[i].Depth)
 		}
 	}
 	return template.HTML(b.String())
 }
 
-func block(b *bytes.Buffer, x content.Block) {
+// block writes a block; leads says that a deeper quotation follows, whose author
+// its last paragraph may name.
+func block(b *bytes.Buffer, x content.Block, leads bool) {
 	switch x.Kind {
 	case content.HTML:
 		b.WriteString(`<div class="html" dir="auto">` + x.HTML + `</div>`)
@@ -89,10 +92,13 @@ func block(b *bytes.Buffer, x content.Block) {
 		linked(b, x.Text)
 		b.WriteString(end)
 	default:
-		for _, par := range paragraphs(x.Text) {
+		pars := paragraphs(x.Text)
+		for i, par := range pars {
 			kind := "p"
 			class := ` class="l"` // lines stay as they are
 			switch {
+			case leads && i == len(pars)-1 && names(par):
+				class = ` class="wrote"`
 			case drawn(par):
 				kind, class = "pre", ` tabindex="0"`
 			case !x.Flow && hardWrapped(par): // in flowed text a line's end is meant
@@ -103,6 +109,24 @@ func block(b *bytes.Buffer, x content.Block) {
 			b.WriteString("</" + kind + ">")
 		}
 	}
+}
+
+// quoteTag begins a quotation; its bar stands where its text begins.
+func quoteTag(text string) string {
+	for _, r := range text {
+		switch {
+		case unicode.In(r, unicode.Hebrew, unicode.Arabic, unicode.Syriac, unicode.Thaana, unicode.Nko):
+			return `<blockquote dir="rtl">`
+		case unicode.IsLetter(r):
+			return "<blockquote>"
+		}
+	}
+	return "<blockquote>"
+}
+
+// names says whether a paragraph is the line that names the author of what follows.
+func names(par string) bool {
+	return strings.HasSuffix(strings.TrimRight(par, " "), ":") && len(par) < 300 && strings.Count(par, "\n") < 3
 }
 
 // paragraphs splits at empty lines; drawings and tables keep theirs together.

@@ -228,7 +228,7 @@ func (v *visitor) groupRow(g spool.GroupInfo) groupRow {
 
 // subject is a subject for lists: decoded, without "Re:", never empty.
 func subject(s string) string {
-	s = strings.TrimSpace(content.Header(s))
+	s = strings.Join(strings.Fields(content.Header(s)), " ")
 	for {
 		t := s
 		if len(t) >= 3 && strings.EqualFold(t[:3], "re:") || len(t) >= 3 && strings.EqualFold(t[:3], "aw:") {
