@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"time"
@@ -38,7 +41,7 @@ type injection struct {
 
 func (a *Agent) inject(ctx context.Context, d *article.Draft, o Origin) (Result, error) {
 	in := &injection{Agent: a, d: d, o: o, now: a.now()}
-	for _, step := range []func(context.Context) error{in.who, in.syntax, in.may, in.filter, in.fill, in.detach, in.sign} {
+	for _, step := range []func(context.Context) error{in.who, in.syntax, in.may, in.filter, in.fill, in.detach, in.lines, in.sign} {
 		if err := step(ctx); err != nil {
 			return Result{}, err
 		}
@@ -398,10 +401,35 @@ func (in *injection) build() (*article.Article, error) {
 		return nil, syntaxRefusal(err)
 	}
 	if n := longLine(art.Wire()); n > 0 {
-		return nil, &Refusal{Reason: Malformed, Code: "long-line", Text: fmt.Sprintf(
-			"line %d has over 998 octets (RFC 5536 §2.2); let your program wrap it or send it quoted-printable", n)}
+		return nil, tooLong("", n)
 	}
 	return art, nil
+}
+
+func tooLong(where string, line int) error {
+	return &Refusal{Reason: Malformed, Code: "long-line", Text: fmt.Sprintf(
+		"line %d%s has over 998 octets (RFC 5536 §2.2); let your program wrap it or send it quoted-printable", line, where)}
+}
+
+// lines refuses a body with over-long lines before it is signed, which is wrong of
+// the article and not of this node.
+func (in *injection) lines(context.Context) error {
+	if _, err := in.d.Body.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read the body: %w", err)
+	}
+	r := bufio.NewReaderSize(in.d.Body, 4096)
+	for n := 1; ; n++ {
+		text, err := r.ReadSlice('\n')
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("read the body: %w", err)
+		}
+		if len(bytes.TrimRight(text, "\r\n")) > maxLine {
+			return tooLong(" of the body", n)
+		}
+		if err != nil {
+			return nil
+		}
+	}
 }
 
 // prove verifies what was signed, here or by the poster.
