@@ -64,7 +64,7 @@ cross:
 	  for b in litfass litfass-core; do \
 	    tags=; [ $$b = litfass ] || tags=$(CORE); \
 	    out=bin/cross/$$b-$$os-$$arch$${variant:+-$$variant}; \
-	    GOOS=$$os GOARCH=$$arch GOARM=$$( [ $$arch = arm ] && echo $$variant ) GOMIPS=$$( [ $${arch#mips} != $$arch ] && echo $$variant ) \
+	    GOOS=$$os GOARCH=$$arch GOARM=$$( [ $$arch = arm ] && echo $$variant ) GOMIPS=$$( [ "$${arch#mips}" != "$$arch" ] && echo $$variant ) \
 	      $(BUILD) -tags "$$tags" -o $$out ./cmd/litfass; \
 	    ls -l $$out | awk '{printf "%-44s %5.1f MiB\n", $$9, $$5/1048576}'; \
 	  done; done
