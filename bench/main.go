@@ -44,7 +44,7 @@ type row struct {
 func run(ctx context.Context) error {
 	b := &bench{groups: newCorpus("groups", 20)}
 	flag.BoolVar(&b.full, "full", os.Getenv("BENCH") == "full", "all measurements at full size (or BENCH=full)")
-	flag.StringVar(&b.only, "only", "", "measure these alone: intake,check,read,idle,readers,visible,burst,torrents,kill,power")
+	flag.StringVar(&b.only, "only", "", "measure these alone: intake,check,read,idle,readers,logins,secure,compressed,biglist,visible,burst,torrents,kill,power")
 	flag.StringVar(&b.litf, "litfass", "", "measure this binary; default: build it")
 	noINN := flag.Bool("no-inn", false, "do not measure INN beside us")
 	flag.Parse()
@@ -73,6 +73,7 @@ func run(ctx context.Context) error {
 		run  func(context.Context) error
 	}{
 		{"intake", b.intake}, {"read", b.read}, {"readers", b.readers}, {"check", b.check}, {"idle", b.idle},
+		{"logins", b.logins}, {"secure", b.secure}, {"compressed", b.compressed}, {"biglist", b.bigList},
 		{"visible", b.visible}, {"burst", b.burst}, {"torrents", b.torrents}, {"kill", b.kills}, {"power", b.power},
 	} {
 		if b.only != "" && !strings.Contains(","+b.only+",", ","+m.name+",") {

@@ -4,8 +4,8 @@
 //
 // A password is kept as an argon2id hash (16 MiB, 3 passes, 1 lane: RFC 9106)
 // and, for SASL SCRAM-SHA-256 (RFC 5802, 7677), as StoredKey and ServerKey; both
-// are made when the password is set. At most two hashings run at one time, so
-// that fifty logins together take 32 MiB and not 800.
+// are made when the password is set. One hashing runs at one time, so
+// that fifty logins together take 16 MiB and not 800.
 //
 // In state.db:
 //

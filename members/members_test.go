@@ -218,7 +218,7 @@ func TestScramVector(t *testing.T) {
 	}
 }
 
-// Fifty logins at once must not hold more than two hashings in memory.
+// Fifty logins at once must not hold more than one hashing in memory.
 func TestLoginsBounded(t *testing.T) {
 	b, ctx := book(t), context.Background()
 	if err := b.Add(ctx, Account{Name: "ann"}, "secret"); err != nil {
