@@ -357,7 +357,7 @@ func (kr *Keyring) Verify(_ context.Context, a *article.Article, _ time.Time, im
 		return r.Proof, "", time.Time{}, err
 	}
 	groups, _ := article.LenientGroups(a.Overview().Newsgroups, 0)
-	result, hold, err := kr.Ledger.Arrive(&r.Proof, groups, verb(a))
+	result, hold, err := kr.Ledger.arriving(&r.Proof, groups, verb(a), func() bool { return kr.own(&r.Proof) })
 	if imported {
 		hold = time.Time{}
 	}
@@ -371,6 +371,22 @@ func (kr *Keyring) Verify(_ context.Context, a *article.Article, _ time.Time, im
 		return r.Proof, string(result), hold, errors.New("the key that signed it did not speak for its identity any more at that time")
 	}
 	return r.Proof, string(result), hold, nil
+}
+
+// own says whether a key of this node, or of an account here, signed. An identity in
+// mode chain is one's own by its id: its keys are gone when they have signed.
+func (kr *Keyring) own(p *article.Proof) bool {
+	kr.mu.RLock()
+	defer kr.mu.RUnlock()
+	if KeyOf(kr.node.device) == p.Key {
+		return true
+	}
+	for _, f := range kr.hosted {
+		if KeyOf(f.device) == p.Key || f.Chain != nil && f.Identity == p.Identity {
+			return true
+		}
+	}
+	return false
 }
 
 // note keeps what later articles and heads may ask of this one.

@@ -67,9 +67,39 @@ type Ledger struct {
 	quotas  quotas
 	rates   rates
 
+	catching bool // CatchUp
+
 	// Built is when the program was built, Unix seconds; a clock before it is no
 	// clock (§5.2). 0: not known. It is set before use.
 	Built int64
+}
+
+// CatchUp says that this node was away and asks its neighbours now what it missed:
+// until CatchUp(false) articles by others are held, so that what a revocation bars is
+// not judged before the revocation is here.
+func (l *Ledger) CatchUp(on bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.catching != on {
+		l.catching = on
+		l.touch()
+	}
+}
+
+// Alive notes that the node runs, for Away.
+func (l *Ledger) Alive() error {
+	return l.db.Update(func(tx *state.Tx) error { return tx.Put(bMeta, "alive", []byte(num(uint64(max(l.now().Unix(), 0))))) })
+}
+
+// Away is how long ago Alive was said last; 0: never.
+func (l *Ledger) Away() (d time.Duration, err error) {
+	err = l.db.View(func(tx *state.Tx) error {
+		if raw := tx.Get(bMeta, "alive"); len(raw) == 8 {
+			d = max(l.now().Sub(time.Unix(int64(readNum(raw)), 0)), 0)
+		}
+		return nil
+	})
+	return d, err
 }
 
 // Timeless says whether the clock is before the program was built: such a node has

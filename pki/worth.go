@@ -284,7 +284,12 @@ func claimOf(p *article.Proof, verb string, arrived int64) (claim, error) {
 // wait until then, whatever the policy (§5.2). With ResultNoRight err may be
 // ErrRate; any other error is a failure of the disk.
 func (l *Ledger) Arrive(p *article.Proof, groups []article.Group, verb string) (r Result, hold time.Time, err error) {
-	r, hold, err = l.arrive(p, groups, verb)
+	return l.arriving(p, groups, verb, func() bool { return false })
+}
+
+// arriving is Arrive; own says whether a key of this node's signed it.
+func (l *Ledger) arriving(p *article.Proof, groups []article.Group, verb string, own func() bool) (r Result, hold time.Time, err error) {
+	r, hold, err = l.arrive(p, groups, verb, own)
 	if errors.Is(err, ErrRate) {
 		if err := l.rememberRight(p.Digest, overRate); err != nil {
 			return "", hold, err
@@ -293,7 +298,7 @@ func (l *Ledger) Arrive(p *article.Proof, groups []article.Group, verb string) (
 	return r, hold, err
 }
 
-func (l *Ledger) arrive(p *article.Proof, groups []article.Group, verb string) (r Result, hold time.Time, err error) {
+func (l *Ledger) arrive(p *article.Proof, groups []article.Group, verb string, own func() bool) (r Result, hold time.Time, err error) {
 	now := l.now()
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -307,7 +312,7 @@ func (l *Ledger) arrive(p *article.Proof, groups []article.Group, verb string) (
 		return ResultInvalid, time.Time{}, nil
 	}
 	switch {
-	case l.Timeless():
+	case l.Timeless(), l.catching && !own():
 		hold = now.Add(holdMost * time.Second)
 	case p.Time > now.Unix()+skew:
 		hold = now.Add(min(time.Unix(p.Time-skew, 0).Sub(now), holdMost*time.Second))

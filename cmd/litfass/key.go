@@ -204,9 +204,17 @@ func cmdKeyTrust(c *call) error {
 	case u.Remove:
 		fmt.Fprintf(c.out, "id:%s is not trusted any more\n", out.ID)
 	default:
-		fmt.Fprintf(c.out, "id:%s is trusted for %s in %s, and whom it vouches for\n", out.ID, or(u.Purpose, "post"), or(u.Scope, "all groups"))
+		fmt.Fprintf(c.out, "id:%s is trusted for %s in %s, and whom it vouches for\n", out.ID, everything(or(u.Purpose, "post")), everything(or(u.Scope, "all groups")))
 	}
 	return nil
+}
+
+// everything says what "*" means.
+func everything(s string) string {
+	if s == "*" {
+		return "everything"
+	}
+	return s
 }
 
 // readAll reads a file, or standard input for "-"; at most 64 MiB.

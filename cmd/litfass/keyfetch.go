@@ -23,9 +23,15 @@ func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
 		peers = cfg.Peer
 		return nil
 	})
+	l := s.core.keys.Ledger
+	catching := s.catchUp()
 	wg.Go(func() {
 		tick := time.NewTicker(fetchEvery)
 		defer tick.Stop()
+		if catching {
+			patience := time.AfterFunc(catchFor, func() { l.CatchUp(false) })
+			defer patience.Stop()
+		}
 		for {
 			mu.Lock()
 			now := peers
@@ -35,6 +41,10 @@ func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
 					s.fetchFrom(ctx, p)
 				}
 			}
+			l.CatchUp(false)
+			if err := l.Alive(); err != nil {
+				s.log.Warn("it could not be noted that this node runs", "error", err)
+			}
 			select {
 			case <-ctx.Done():
 				return
@@ -42,6 +52,30 @@ func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
 			}
 		}
 	})
+}
+
+// A node that was away for longer than awayFor asks its neighbours what was revoked
+// before it judges what they bring, for catchFor at most.
+const (
+	awayFor  = time.Hour + 10*time.Minute // Alive is said each hour
+	catchFor = 2 * time.Minute
+)
+
+// catchUp lets signed articles wait if this node was away and there is somebody to ask.
+func (s *server) catchUp() bool {
+	l := s.core.keys.Ledger
+	away, err := l.Away()
+	if err != nil || away < awayFor {
+		return false
+	}
+	for _, p := range s.core.cfg.Peer {
+		if p.PKI != "" {
+			l.CatchUp(true)
+			s.log.Info("this node was away: what is signed waits until its neighbours have said what was revoked", "away", away.Round(time.Minute))
+			return true
+		}
+	}
+	return false
 }
 
 func (s *server) fetchFrom(ctx context.Context, p peerSection) {

@@ -77,7 +77,7 @@ func (s *server) startKeys(context.Context) (*part, error) {
 	return &part{name: "keys", stop: func(context.Context) error {
 		cancel()
 		wg.Wait()
-		return nil
+		return k.keys.Ledger.Alive()
 	}}, nil
 }
 

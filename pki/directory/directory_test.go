@@ -394,3 +394,55 @@ func TestFilter(t *testing.T) {
 		}
 	}
 }
+
+// TestCatchesUp: a node that was away holds what others signed until it has asked what
+// was revoked; then the stolen key is barred although its article came first.
+func TestCatchesUp(t *testing.T) {
+	clock := testStart
+	boxes := mesh(t, 2, false, &clock)
+	here, sleeper := boxes[0], boxes[1]
+	id, words, err := here.keys.NewIdentity("anna", "geheim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := sleeper.keys.NewIdentity("bob", "geheim"); err != nil {
+		t.Fatal(err)
+	}
+	flood(boxes)
+	if err := sleeper.keys.Ledger.Alive(); err != nil {
+		t.Fatal(err)
+	}
+	here.links = nil
+	clock += 7 * 24 * 3600
+	if away, err := sleeper.keys.Ledger.Away(); err != nil || away != 7*24*time.Hour {
+		t.Error("away for", away, err)
+	}
+	sleeper.keys.Ledger.CatchUp(true)
+	bad := time.Unix(clock-3600, 0)
+	stolen, err := here.post("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := openID(t, here, stolen)
+	if _, err := here.keys.Recover(id, strings.Join(words, " "), "anna", "neu", nil, &bad); err != nil {
+		t.Fatal(err)
+	}
+	if err := sleeper.relay(a); err != nil || sleeper.has(stolen) {
+		t.Error("it judges before it knows:", err)
+	}
+	if _, err := sleeper.post("bob"); err != nil {
+		t.Error("nobody can post here meanwhile:", err)
+	}
+	srv := httptest.NewServer(Handler(here.keys.Ledger))
+	defer srv.Close()
+	if _, err := (&Fetcher{Ledger: sleeper.keys.Ledger}).Pull(context.Background(), srv.URL, "here"); err != nil {
+		t.Fatal(err)
+	}
+	sleeper.keys.Ledger.CatchUp(false)
+	if err := sleeper.agent.Reconsider(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if waits, err := sleeper.agent.Waiting(context.Background()); err != nil || len(waits) != 0 || sleeper.has(stolen) {
+		t.Errorf("the stolen key's article: %d wait, stored %v, %v", len(waits), sleeper.has(stolen), err)
+	}
+}
