@@ -127,8 +127,31 @@ func TestW3m(t *testing.T) {
 	if !strings.Contains(out, "Grüße vom Terminal") || !strings.Contains(out, "Walter") {
 		t.Errorf("after posting: %s", out)
 	}
-	if list := text(t, w3m, "-dump", base+"/g/local.general"); !strings.Contains(list, "Aus w3m") {
+	list := text(t, w3m, "-dump", base+"/g/local.general")
+	if !strings.Contains(list, "Aus w3m") {
 		t.Errorf("list: %s", list)
+	}
+	// the small form at the end of a thread leads back to it
+	res, err := http.Get(base + "/g/local.general")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := io.ReadAll(res.Body)
+	res.Body.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`href="(/g/local.general/t/([^"]+))" dir="auto">Aus w3m<`).FindStringSubmatch(string(page))
+	if m == nil {
+		t.Fatalf("no thread in %s", page)
+	}
+	form = url.Values{"back": {"thread"}, "hinted": {"1"}, "name": {"Walter"}, "body": {"Und eine Antwort"}}
+	if err := os.WriteFile(body, []byte(form.Encode()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	thread := text(t, w3m, "-dump", "-post", body, base+"/m/"+m[2]+"/reply")
+	if !strings.Contains(thread, "Grüße vom Terminal") || !strings.Contains(thread, "Und eine Antwort") {
+		t.Errorf("thread after answering: %s", thread)
 	}
 }
 
