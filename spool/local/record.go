@@ -386,37 +386,35 @@ func rowSeq(b []byte) spool.Seq { return spool.Seq(binary.BigEndian.Uint64(b)) }
 // skim reads of a row what NEWNEWS needs: arrival, whether it stands in several
 // groups, and its id, a part of raw.
 func skim(raw []byte) (arrived int64, crossposted bool, id []byte, err error) {
-	at := 8
-	next := func() uint64 {
-		if at >= len(raw) {
-			at = len(raw) + 1
-			return 0
-		}
-		n, k := binary.Uvarint(raw[at:])
-		if k <= 0 {
-			at = len(raw) + 1
-			return 0
-		}
-		at += k
-		return n
-	}
-	n := next()
+	n, at := uvarint(raw, 8)
 	arrived = int64(n>>1) ^ -int64(n&1)
-	places := next()
+	places, at := uvarint(raw, at)
 	for i := uint64(0); i < 2*places && at <= len(raw); i++ {
-		next()
+		_, at = uvarint(raw, at)
 	}
-	for i := range 4 { // Subject, From, Date, Message-ID
-		n := next()
+	for range 4 { // Subject, From, Date, Message-ID
+		n, at = uvarint(raw, at)
 		if at > len(raw) || n > uint64(len(raw)-at) {
 			return 0, false, nil, fmt.Errorf("%w: index row", errBad)
 		}
-		if i == 3 {
-			id = raw[at : at+int(n)]
-		}
+		id = raw[at : at+int(n)]
 		at += int(n)
 	}
 	return arrived, places > 1, id, nil
+}
+
+// uvarint reads one at b[at:] and returns where the next begins: beyond the end if
+// there is none.
+func uvarint(b []byte, at int) (n uint64, next int) {
+	if at < len(b) {
+		if b[at] < 0x80 { // nearly all
+			return uint64(b[at]), at + 1
+		}
+		if n, k := binary.Uvarint(b[at:]); k > 0 {
+			return n, at + k
+		}
+	}
+	return 0, len(b) + 1
 }
 
 // without returns the row less one place.
