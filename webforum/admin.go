@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +19,11 @@ import (
 type Admin interface {
 	Overview(ctx context.Context) (Overview, error)
 	Members(ctx context.Context) ([]Member, error)
+	// AddAccount makes an account and returns its recovery words; what the error
+	// says may be shown.
+	AddAccount(ctx context.Context, name, email, password string, admin bool) (words string, err error)
+	// SetAccount changes what an account moderates and may post a day.
+	SetAccount(ctx context.Context, name string, a AccountChange) error
 	// PutGroup makes a group (add) or changes it.
 	PutGroup(ctx context.Context, add bool, g GroupChange) error
 	// BanAccount bars an account, or lifts that; by is whom the log names.
@@ -70,6 +77,14 @@ type Member struct {
 	Admin, Peer           bool
 	Seen                  time.Time
 	BanReason             string // "": not barred
+	AccountChange
+}
+
+// AccountChange is what administrators may change of an account: a wildmat of the
+// groups it moderates ("": none), and its articles a day (0: as for all).
+type AccountChange struct {
+	Moderate    string
+	DayArticles int
 }
 
 // GroupChange is a group's settings as the form has them.
@@ -91,6 +106,8 @@ type adminData struct {
 	Torrents, TorrentsOf, Uptime string
 	Form                         GroupChange
 	Adding                       bool
+	New                          Member
+	Words                        string // of the account that was just made
 }
 
 type adminGroup struct {
@@ -163,6 +180,15 @@ func (f *Forum) adminAccounts(v *visitor) (*page, error) {
 		reason := strings.TrimSpace(q.Get("reason"))
 		err := error(nil)
 		switch {
+		case q.Get("act") == "add":
+			if d.New, d.Words, err = v.addAccount(q); err == nil {
+				break
+			}
+		case q.Get("act") == "set":
+			var n int
+			if n, err = strconv.Atoi(strings.TrimSpace("0" + q.Get("articles"))); err == nil {
+				err = f.Admin.SetAccount(v.ctx, q.Get("name"), AccountChange{Moderate: strings.TrimSpace(q.Get("moderate")), DayArticles: n})
+			}
 		case q.Get("act") == "ban" && reason == "":
 			err = errors.New(v.tx.T("reason.missing"))
 		case q.Get("act") == "ban" && q.Get("name") == v.account.Name:
@@ -172,17 +198,46 @@ func (f *Forum) adminAccounts(v *visitor) (*page, error) {
 		default:
 			err = f.Admin.BanAccount(v.ctx, q.Get("name"), true, reason, v.account.Name)
 		}
-		if err == nil {
+		if err == nil && d.Words == "" {
 			v.redirect("/admin/accounts")
 			return nil, nil
+		} else if err != nil {
+			d.Error = err.Error()
 		}
-		d.Error = err.Error()
 	}
 	var err error
 	if d.Members, err = f.Admin.Members(v.ctx); err != nil {
 		return nil, err
 	}
 	return v.adminPage("accounts", d), nil
+}
+
+// addAccount makes the account that a form describes.
+func (v *visitor) addAccount(q url.Values) (m Member, words string, err error) {
+	m = Member{Name: strings.TrimSpace(q.Get("name")), Email: strings.TrimSpace(q.Get("email")), Admin: q.Get("admin") != ""}
+	if len(q.Get("password")) < 8 {
+		return m, "", errors.New(v.tx.T("start.password.short"))
+	}
+	words, err = v.Admin.AddAccount(v.ctx, m.Name, m.Email, q.Get("password"), m.Admin)
+	if err == nil {
+		v.Log.Info("forum: account made", "account", m.Name, "admin", m.Admin, "by", v.account.Name)
+	}
+	return m, words, err
+}
+
+// PeerWords says how it stands with a neighbour.
+func (p *page) PeerWords(s PeerState) string {
+	lag := p.tx.T("peer.level")
+	if s.Lag > 0 {
+		lag = p.tx.T("peer.behind", p.tx.number(s.Lag))
+	}
+	switch {
+	case s.Address == "":
+		return p.tx.T("peer.calls")
+	case s.Connected:
+		return p.tx.T("peer.connected") + ", " + lag
+	}
+	return p.tx.T("peer.away") + ", " + lag
 }
 
 // adminGroups lists the groups; ?name= is the form of one.

@@ -119,6 +119,14 @@ func (a *testAdmin) Overview(context.Context) (Overview, error) {
 func (a *testAdmin) Members(ctx context.Context) ([]Member, error) {
 	return []Member{{Name: "ann", Admin: true}, {Name: "bob", BanReason: "rude"}, {Name: "eve"}}, nil
 }
+func (a *testAdmin) AddAccount(_ context.Context, name, email, password string, admin bool) (string, error) {
+	a.bans = append(a.bans, fmt.Sprintf("add %s %s %v", name, email, admin))
+	return "one two <three>", nil
+}
+func (a *testAdmin) SetAccount(_ context.Context, name string, ch AccountChange) error {
+	a.bans = append(a.bans, fmt.Sprintf("set %s %s %d", name, ch.Moderate, ch.DayArticles))
+	return nil
+}
 func (a *testAdmin) PutGroup(_ context.Context, add bool, g GroupChange) error {
 	a.put = append(a.put, g)
 	return nil
@@ -151,7 +159,19 @@ func TestAdmin(t *testing.T) {
 	if r := w.post("/admin/accounts", map[string]string{"act": "ban", "name": "ann", "reason": "x"}); r.StatusCode != 422 {
 		t.Errorf("bars itself: %d", r.StatusCode)
 	}
-	if len(a.put) != 1 || a.put[0].Name != "misc.new" || strings.Join(a.bans, ";") != "eve false spam ann;bob true  ann" {
+	if r := w.post("/admin/accounts", map[string]string{"act": "add", "name": "new", "password": "short"}); r.StatusCode != 422 {
+		t.Errorf("a short password: %d", r.StatusCode)
+	}
+	r := w.post("/admin/accounts", map[string]string{"act": "add", "name": "new", "email": "n@x.example", "password": "long enough"})
+	inert(t, "new account", r.body)
+	if r.StatusCode != 200 || !strings.Contains(r.body, "one two &lt;three&gt;") {
+		t.Errorf("new account: %d", r.StatusCode)
+	}
+	w.post("/admin/accounts", map[string]string{"act": "set", "name": "bob", "moderate": "mesh.*", "articles": "30"})
+	if r := w.post("/admin/accounts", map[string]string{"act": "set", "name": "bob", "articles": "many"}); r.StatusCode != 422 {
+		t.Errorf("a number that is none: %d", r.StatusCode)
+	}
+	if len(a.put) != 1 || a.put[0].Name != "misc.new" || strings.Join(a.bans, ";") != "eve false spam ann;bob true  ann;add new n@x.example false;set bob mesh.* 30" {
 		t.Errorf("%v %v", a.put, a.bans)
 	}
 }

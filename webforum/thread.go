@@ -17,7 +17,8 @@ import (
 
 const (
 	postsPage  = 25
-	nestedPage = 50 // a tree is harder to cut
+	nestedPage = 50  // a tree is harder to cut
+	wholeMost  = 300 // posts of a thread that is shown on one page, for who asks for that
 )
 
 // post is one article on a page.
@@ -56,6 +57,7 @@ type threadData struct {
 	Count              int
 	Pages              []pageLink
 	Prev, Next         string
+	All                string // the whole thread on one page; "": it is, or is too long
 	FirstNew           string
 	ReplyHref, PostWhy string
 	Feed               string
@@ -141,6 +143,13 @@ func (t *threadView) page() (*page, error) {
 	per := postsPage
 	if v.view() == viewNested {
 		per = nestedPage
+	}
+	whole := v.r.URL.Query().Get("page") == "all" && len(order) <= wholeMost
+	if t.data.All = ""; len(order) > per && len(order) <= wholeMost && !whole && v.view() != viewIndex {
+		t.data.All = "?page=all"
+	}
+	if whole {
+		per = wholeMost
 	}
 	pages := (len(order) + per - 1) / per
 	n, err := strconv.Atoi(v.r.URL.Query().Get("page"))

@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/internal/wildmat"
 	"github.com/litfass/litfass/webforum"
 	"github.com/litfass/litfass/webforum/ward"
 )
@@ -99,7 +102,7 @@ func (a forumAdmin) Members(ctx context.Context) ([]webforum.Member, error) {
 	list, err := k.members.List(ctx)
 	var out []webforum.Member
 	for _, m := range list {
-		w := webforum.Member{Name: m.Name, Email: m.Email, Admin: m.Admin, Peer: m.Feeds != "", Seen: m.Seen}
+		w := webforum.Member{Name: m.Name, Email: m.Email, Admin: m.Admin, Peer: m.Feeds != "", Seen: m.Seen, AccountChange: webforum.AccountChange{Moderate: m.Moderate, DayArticles: m.ArticlesDay}}
 		if m.Banned(k.now()) {
 			w.BanReason = or(m.BanReason, "?")
 		}
@@ -109,6 +112,24 @@ func (a forumAdmin) Members(ctx context.Context) ([]webforum.Member, error) {
 		out = append(out, w)
 	}
 	return out, err
+}
+
+func (a forumAdmin) AddAccount(ctx context.Context, name, email, password string, admin bool) (string, error) {
+	u, err := a.control.userAdd(ctx, userJSON{Name: name, Email: email, Password: password, Admin: admin})
+	return strings.Join(u.Words, " "), err
+}
+
+func (a forumAdmin) SetAccount(ctx context.Context, name string, ch webforum.AccountChange) error {
+	if ch.Moderate != "" {
+		if _, err := wildmat.Parse(ch.Moderate); err != nil {
+			return err
+		}
+	}
+	if ch.DayArticles < 0 {
+		return errors.New("a number of articles is not below 0")
+	}
+	_, err := a.control.userSet(ctx, userChange{Name: name, Moderate: &ch.Moderate, DayArticles: &ch.DayArticles})
+	return err
 }
 
 func (a forumAdmin) PutGroup(ctx context.Context, add bool, g webforum.GroupChange) error {
