@@ -6,6 +6,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -78,6 +80,15 @@ func (o *owner) arrow(now time.Time, g Grant, old *Statement) (*Statement, error
 		}
 	}
 	return Make(s, o.key())
+}
+
+// CheckPurpose refuses a purpose that no node would know (§3.5).
+func CheckPurpose(p string) error {
+	known := "post moderate create gate relay introduce name tls trust-tls encrypt openpgp login"
+	if slices.Contains(strings.Fields(known), p) || strings.HasPrefix(p, "app.") {
+		return nil
+	}
+	return fmt.Errorf("nothing is called %q that one could vouch for; there are %s and app.NAME.*", p, strings.ReplaceAll(known, " ", ", "))
 }
 
 func defaultDays(purpose string) int {

@@ -139,3 +139,26 @@ func (kr *Keyring) Names() map[ID]string {
 	}
 	return out
 }
+
+// Tree is Ledger.Tree with the names that this node knows, its accounts' keys too.
+func (kr *Keyring) Tree(root ID) []Branch {
+	out := kr.Ledger.Tree(root, kr.Names())
+	kr.mu.RLock()
+	defer kr.mu.RUnlock()
+	keys := make(map[string]bool, len(kr.hosted))
+	for _, f := range kr.hosted {
+		keys[KeyOf(f.device).Subject().String()] = true
+	}
+	label(out, keys)
+	return out
+}
+
+// label names the keys that lie here.
+func label(list []Branch, keys map[string]bool) {
+	for i := range list {
+		if keys[list[i].Subject] {
+			list[i].Name = "its key on this node"
+		}
+		label(list[i].Follow, keys)
+	}
+}

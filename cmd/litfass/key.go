@@ -209,6 +209,14 @@ func cmdKeyTrust(c *call) error {
 	return nil
 }
 
+// where says where a right holds.
+func where(scope string) string {
+	if scope == "" || scope == "*" {
+		return "everywhere"
+	}
+	return "in " + scope
+}
+
 // everything says what "*" means.
 func everything(s string) string {
 	if s == "*" {
@@ -309,7 +317,7 @@ func cmdKeyVouch(c *call) error {
 	c.fs.StringVar(&u.Scope, "scope", "", "in which groups: `PATTERNS` like mesh.*,!mesh.admin.* (default: all)")
 	c.fs.IntVar(&u.Depth, "depth", 0, "how many further arrows may follow from the subject: `N`")
 	c.fs.IntVar(&u.Days, "days", 0, "for how many days: `N` (default 400; 100 for moderate, create, gate, relay)")
-	c.fs.StringVar(&u.Param, "param", "", "`PARAM` of the purpose, like nick=anna")
+	c.fs.StringVar(&u.Param, "param", "", "`PARAM` of the purpose, like nick=anna (of name), rate=20/day (of post)")
 	if err := c.parse(2, 2); err != nil {
 		return err
 	}
@@ -324,7 +332,7 @@ func cmdKeyVouch(c *call) error {
 	if c.json {
 		return c.printJSON(out)
 	}
-	fmt.Fprintf(c.out, "%s vouches for %s: %s\n", or(u.Account, "this node"), out.Subject, u.Purpose)
+	fmt.Fprintf(c.out, "%s vouches for %s: %s %s\n", or(u.Account, "this node"), out.Subject, u.Purpose, where(u.Scope))
 	return nil
 }
 

@@ -276,7 +276,7 @@ func (c *control) keyShow(_ context.Context, u keyJSON) (keyJSON, error) {
 			return keyJSON{}, err
 		}
 	}
-	out := keyJSON{Tree: c.core.keys.Ledger.Tree(id, c.core.keys.Names())}
+	out := keyJSON{Tree: c.core.keys.Tree(id)}
 	if !id.IsZero() {
 		standing, err := c.core.keys.Standing(id)
 		if err != nil {
@@ -340,6 +340,9 @@ func (c *control) keyRecover(ctx context.Context, u keyJSON) (keyJSON, error) {
 func (c *control) keyVouch(_ context.Context, u keyJSON) (keyJSON, error) {
 	sub, err := c.subject(u.Subject)
 	if err != nil {
+		return keyJSON{}, err
+	}
+	if err := pki.CheckPurpose(u.Purpose); err != nil {
 		return keyJSON{}, err
 	}
 	s, err := c.core.keys.Vouch(u.Account, u.Password, pki.Grant{Purpose: u.Purpose, Subject: sub, Scope: u.Scope, Depth: u.Depth, Days: u.Days, Param: u.Param})

@@ -271,3 +271,38 @@ func TestStoppedComesLater(t *testing.T) {
 		t.Error("still noted:", seqs, err)
 	}
 }
+
+// TestApprovalComesAlong: an article that comes signed and approved into a moderated
+// group by way of somebody without a right is posted if its approval is by a moderator
+// there (§2.6 (6)), and only then.
+func TestApprovalComesAlong(t *testing.T) {
+	clock := testStart
+	boxes := mesh(t, 2, false, &clock)
+	here, stranger := boxes[0], newBox(t, "stranger", &clock)
+	if err := here.spool.PutGroups(context.Background(), spool.GroupInfo{Name: "mesh.mod", Status: spool.Moderated}); err != nil {
+		t.Fatal(err)
+	}
+	post := func(n int, author, moderator *box) error {
+		d := &article.Draft{Body: strings.NewReader("Hallo\r\n"), Header: [][2]string{{"From", "A <a@x.mesh>"}, {"Newsgroups", "mesh.mod"}, {"Subject", "Hallo"},
+			{"Message-ID", fmt.Sprintf("<approved.%d@x.mesh>", n)}, {"Date", article.FormatDate(time.Unix(clock, 0))}}}
+		if err := author.keys.SignDraft(context.Background(), d, "", pki.UseGate); err != nil {
+			t.Fatal(err)
+		}
+		d.Set("Approved", "mod@x.mesh")
+		if moderator != nil {
+			if err := moderator.keys.SignDraft(context.Background(), d, "", pki.UseApprove); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err := here.agent.Inject(context.Background(), d, agent.Origin{Door: "nntp", Trusted: true})
+		return err
+	}
+	if err := post(1, stranger, here); err != nil {
+		t.Error("approved by a moderator:", err)
+	}
+	for n, moderator := range []*box{stranger, nil} {
+		if err := post(2+n, here, moderator); err == nil {
+			t.Errorf("approved by %v: posted", moderator)
+		}
+	}
+}
