@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"compress/gzip"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -29,9 +30,9 @@ func cmdSpoolCheck(c *call) error {
 	if err := c.parse(0, 0); err != nil {
 		return err
 	}
-	var r local.Report
-	if err := c.ask("spool/check", struct{}{}, &r); err != nil {
-		return err
+	r, err := c.spoolCheck()
+	if err != nil {
+		return fmt.Errorf("spool check: %w", err)
 	}
 	if c.json {
 		if err := c.printJSON(r); err != nil {
@@ -49,6 +50,62 @@ func cmdSpoolCheck(c *call) error {
 		return errSilent
 	}
 	return nil
+}
+
+// checkStep is a line of the answer to spool/check: how far it is, or the end.
+type checkStep struct {
+	Octets   int64         `json:"octets,omitempty"`
+	Of       int64         `json:"of,omitempty"`
+	Articles int           `json:"articles,omitempty"`
+	Report   *local.Report `json:"report,omitempty"`
+	Error    string        `json:"error,omitempty"`
+}
+
+// spoolCheck has the node, or the data itself, checked and shows how far it is.
+func (c *call) spoolCheck() (r local.Report, err error) {
+	n, err := c.node()
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+	body, err := n.stream(c.ctx, "spool/check", "", http.NoBody)
+	if err != nil {
+		return r, err
+	}
+	defer body.Close()
+	bar := newProgress(c.err, "articles", 1)
+	defer bar.end()
+	for d := json.NewDecoder(body); ; {
+		var s checkStep
+		switch err := d.Decode(&s); {
+		case err != nil:
+			return r, fmt.Errorf("the node's answer ends early: %w", err)
+		case s.Error != "":
+			return r, errors.New(s.Error)
+		case s.Report != nil:
+			return *s.Report, nil
+		}
+		bar.at(s.Octets, s.Of, s.Articles)
+	}
+}
+
+// checkEvery is how often a check says how far it is.
+const checkEvery = 200 * time.Millisecond
+
+func (c *control) spoolCheck(w http.ResponseWriter, r *http.Request) {
+	out, flush := json.NewEncoder(w), http.NewResponseController(w)
+	said := time.Now()
+	report, err := c.core.local.Check(r.Context(), func(octets, of int64, articles int) {
+		if time.Since(said) >= checkEvery {
+			said = time.Now()
+			_ = errors.Join(out.Encode(checkStep{Octets: octets, Of: of, Articles: articles}), flush.Flush()) // who asked may be gone: the context ends it
+		}
+	})
+	last := checkStep{Report: &report}
+	if err != nil {
+		last = checkStep{Error: err.Error()}
+	}
+	_ = out.Encode(last)
 }
 
 func cmdSpoolExpire(c *call) error {
@@ -76,7 +133,9 @@ func cmdSpoolReindex(c *call) error {
 		return err
 	}
 	dir, err := holdData(c.ctx, cfg.Data, time.Second)
-	if err != nil {
+	if errors.Is(err, errHeld) {
+		return fmt.Errorf("spool reindex: %w. The index is not made anew under a running node: stop it, say this again, start it; \"litfass spool check\" works meanwhile", err)
+	} else if err != nil {
 		return err
 	}
 	defer dir.release()
@@ -87,7 +146,11 @@ func cmdSpoolReindex(c *call) error {
 	}
 	k := &core{cfg: cfg, dir: dir, log: log, now: now}
 	begin := time.Now()
-	st, err := local.Reindex(k.spoolConfig())
+	conf := k.spoolConfig()
+	bar := newProgress(c.err, "articles", 1)
+	conf.Progress = bar.at
+	st, err := local.Reindex(conf)
+	bar.end()
 	if err != nil {
 		return err
 	}
@@ -99,7 +162,7 @@ func cmdSpoolReindex(c *call) error {
 }
 
 func (c *control) spoolActs() {
-	act(c, "spool/check", func(ctx context.Context, _ struct{}) (local.Report, error) { return c.core.local.Check(ctx) })
+	c.mux.HandleFunc("POST /v1/spool/check", c.spoolCheck)
 	act(c, "spool/expire", func(ctx context.Context, _ struct{}) (local.Expired, error) { return c.core.local.Expire(ctx) })
 	c.mux.HandleFunc("POST /v1/backup", c.backup)
 }

@@ -14,7 +14,7 @@ import (
 type progress struct {
 	w     io.Writer
 	what  string
-	total int64
+	total atomic.Int64
 	bar   bool
 	done  atomic.Int64 // of total
 	count atomic.Int64 // things
@@ -34,7 +34,8 @@ func isTerminal(w io.Writer) bool {
 
 // newProgress begins showing; end stops it.
 func newProgress(w io.Writer, what string, total int64) *progress {
-	p := &progress{w: w, what: what, total: max(total, 1), bar: isTerminal(w), begin: time.Now(), stop: make(chan struct{}), ended: make(chan struct{})}
+	p := &progress{w: w, what: what, bar: isTerminal(w), begin: time.Now(), stop: make(chan struct{}), ended: make(chan struct{})}
+	p.total.Store(max(total, 1))
 	go p.show()
 	return p
 }
@@ -61,8 +62,15 @@ func (p *progress) show() {
 	}
 }
 
+// at says how far it is: a local.Progress.
+func (p *progress) at(octets, of int64, articles int) {
+	p.done.Store(octets)
+	p.total.Store(max(of, 1))
+	p.count.Store(int64(articles))
+}
+
 func (p *progress) line() {
-	part := min(float64(p.done.Load())/float64(p.total), 1)
+	part := min(float64(p.done.Load())/float64(p.total.Load()), 1)
 	rate := float64(p.count.Load()) / max(time.Since(p.begin).Seconds(), 0.001)
 	text := fmt.Sprintf("%3.0f %%  %d %s, %.0f a second", part*100, p.count.Load(), p.what, rate)
 	if !p.bar {

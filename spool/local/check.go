@@ -88,15 +88,23 @@ func (r *Report) problem(format string, args ...any) {
 
 // Check reads every record and compares checksums, tables and index with the
 // log. The spool may be used meanwhile. The error means that it could not go on;
-// what is wrong with the spool stands in the report.
-func (s *Spool) Check(ctx context.Context) (Report, error) {
+// what is wrong with the spool stands in the report. told may be nil.
+func (s *Spool) Check(ctx context.Context, told Progress) (Report, error) {
 	var r Report
 	if err := s.rlock(ctx); err != nil {
 		return r, err
 	}
-	segs := s.segs
+	segs, of := s.segs, int64(0)
+	for _, g := range segs {
+		of += g.size
+	}
 	s.mu.RUnlock()
-	for i, g := range segs {
+	step := func() {
+		if told != nil {
+			told(r.Bytes, of, r.Records)
+		}
+	}
+	for _, g := range segs {
 		if err := ctx.Err(); err != nil {
 			return r, err
 		}
@@ -104,14 +112,14 @@ func (s *Spool) Check(ctx context.Context) (Report, error) {
 		v := g.viewNow()
 		s.mu.RUnlock()
 		r.Segments++
-		if err := s.checkSegment(ctx, &r, v, i < len(segs)-1); err != nil {
+		if err := s.checkSegment(ctx, &r, v, step); err != nil {
 			return r, fmt.Errorf("check segment %d: %w", g.num, err)
 		}
 	}
 	return r, s.checkRows(ctx, &r)
 }
 
-func (s *Spool) checkSegment(ctx context.Context, r *Report, v view, sealed bool) error {
+func (s *Spool) checkSegment(ctx context.Context, r *Report, v view, step func()) error {
 	f, err := v.handle()
 	if err != nil {
 		return err
@@ -135,6 +143,7 @@ func (s *Spool) checkSegment(ctx context.Context, r *Report, v view, sealed bool
 			r.problem("segment %d: its table does not lead to article %s at %d", v.num, x.rec.ID, x.off)
 		}
 		s.checkKnown(r, v, &x.rec)
+		step()
 		return ctx.Err() == nil
 	})
 	if err == nil {

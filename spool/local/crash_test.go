@@ -132,7 +132,7 @@ func (l *ledger) verify(s *Spool) error {
 
 // sound runs check and sees that no number of a group is missing without cause.
 func sound(s *Spool) error {
-	r, err := s.Check(context.Background())
+	r, err := s.Check(context.Background(), nil)
 	if err != nil {
 		return err
 	}

@@ -317,7 +317,7 @@ func TestDamage(t *testing.T) {
 		}
 		s = again2(t, s)
 		for _, rebuild := range []bool{false, true} {
-			r, err := s.Check(context.Background())
+			r, err := s.Check(context.Background(), nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -449,4 +449,41 @@ func TestLocked(t *testing.T) {
 	if _, err := Reindex(Config{Dir: dir}); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestProgress: who waits for a reindex or a check hears of every article, up to
+// all octets of the log but the segments' headers.
+func TestProgress(t *testing.T) {
+	var octets, of int64
+	var articles, told int
+	hear := func(o, all int64, n int) { octets, of, articles, told = o, all, n, told+1 }
+	s := open(t, Config{Dir: t.TempDir(), SegmentSize: 4 << 10})
+	if err := s.PutGroups(t.Context(), spool.GroupInfo{Name: "g"}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 60 {
+		mustPut(t, s, n, "g")
+	}
+	cfg := s.cfg
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Progress = hear
+	if _, err := Reindex(cfg); err != nil {
+		t.Fatal(err)
+	}
+	heard := func(what string, segments int) {
+		t.Helper()
+		if told != 60 || articles != 60 || octets != of-int64(segments)*segHeader {
+			t.Errorf("%s told %d times: %d articles, %d octets of %d in %d segments", what, told, articles, octets, of, segments)
+		}
+		told = 0
+	}
+	cfg.Progress = nil
+	s = open(t, cfg)
+	heard("reindex", s.Stats().Segments)
+	if _, err := s.Check(t.Context(), hear); err != nil {
+		t.Fatal(err)
+	}
+	heard("check", s.Stats().Segments)
 }

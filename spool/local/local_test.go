@@ -72,7 +72,7 @@ func TestRandom(t *testing.T) {
 				old, _ = os.ReadFile(index)
 			}
 			n := open(t, cfg)
-			if r, err := n.Check(context.Background()); err != nil || len(r.Problems) > 0 {
+			if r, err := n.Check(context.Background(), nil); err != nil || len(r.Problems) > 0 {
 				t.Fatalf("seed %d: check: %v %q", seed, err, r.Problems)
 			}
 			return n

@@ -273,6 +273,7 @@ func (s *Spool) replay(acts []metaRec, from spool.Seq) error {
 	}
 	end := s.last
 	s.last = from
+	of, octets, articles := s.octetsAfter(from), int64(0), 0
 	for r := range s.records(from) {
 		err := r.fail
 		if err == nil {
@@ -284,6 +285,8 @@ func (s *Spool) replay(acts []metaRec, from spool.Seq) error {
 		if err != nil {
 			return err
 		}
+		octets, articles = octets+r.end-r.off, articles+1
+		s.cfg.Progress(octets, of, articles)
 	}
 	s.last = end
 	if err := do(end + 1); err != nil {
@@ -296,6 +299,17 @@ func (s *Spool) replay(acts []metaRec, from spool.Seq) error {
 		s.metaDone = acts[next].n
 	}
 	return s.settleAll()
+}
+
+// octetsAfter is the size of the segments that hold what came after from.
+func (s *Spool) octetsAfter(from spool.Seq) int64 {
+	n := int64(0)
+	for _, g := range s.segs {
+		if g.last > from {
+			n += g.size
+		}
+	}
+	return n
 }
 
 func (g *segment) viewNow() view {

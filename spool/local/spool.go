@@ -37,10 +37,15 @@ type Config struct {
 	FS          disk.FS       // nil: the real disk. The index lies in Dir on the real disk always
 	Now         func() time.Time
 	Log         *slog.Logger
+	Progress    Progress // told while the log is gone through to bring the index up to it; nil: nobody
 
 	indexDir string // tests keep index.db elsewhere; "": Dir
 	noSync   bool   // tests do not sync index.db: it is lost by no kill
 }
+
+// Progress is told, after each article, how far long work on the log is: the
+// octets read, of how many in all, and the articles in them.
+type Progress func(octets, of int64, articles int)
 
 // ErrLocked is returned by Open while another process holds the spool.
 var ErrLocked = errors.New("the spool is in use by another process: stop the running node, or talk to it through its control socket")
@@ -84,6 +89,9 @@ func (c Config) orDefault() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Progress == nil {
+		c.Progress = func(int64, int64, int) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
