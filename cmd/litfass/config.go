@@ -23,7 +23,7 @@ import (
 // field with its name (toml), its meaning (doc), and its default in defaults.
 // "config print" and the reference in docs are made from these.
 type config struct {
-	Host    string         `toml:"host" doc:"path identity and Message-ID domain; default: made once from machine name and node key, never shared by two nodes" example:"box7.mesh.example" reload:"no"`
+	Host    string         `toml:"host" doc:"path identity and Message-ID domain; default: made once from machine name and a random part, never shared by two nodes" example:"box7.mesh.example" reload:"no"`
 	Data    string         `toml:"data" doc:"the data folder; one process at a time holds it" reload:"no"`
 	Log     string         `toml:"log" doc:"debug | info | warn | error: what is logged" oneof:"debug info warn error"`
 	NNTP    nntpSection    `toml:"nntp" doc:"newsreaders and peers"`
