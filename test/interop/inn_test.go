@@ -332,3 +332,29 @@ func TestInewsAndRnews(t *testing.T) {
 		}
 	}
 }
+
+// TestPullFromINN: INN gives us no feed; we ask it as a newsreader does. First
+// group by group through the overview, then with NEWNEWS. What is here
+// comes once.
+func TestPullFromINN(t *testing.T) {
+	inn := newINN(t)
+	n := newNode(t, nodebox.Options{Host: ourHost, More: fmt.Sprintf(
+		"[[peer]]\nname = \"inn.test.example\"\naddress = %q\npull = true\nsend = \"!*\"\ntake = \"test.*\"\n", inn.Addr)})
+	again := func(from, to int) {
+		give(t, inn.Addr, from, to)
+		if err := n.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := n.Start(); err != nil { // it asks when it starts, and every minute
+			t.Fatal(err)
+		}
+		await(t, "litfass, which asks INN,", n.Addr, to)
+	}
+	again(0, 60)
+	again(60, 80)
+	same(t, inn.Addr, n.Addr, 0, 80)
+	out, err := n.Run("peer", "list")
+	if err != nil || !strings.Contains(out, "20 pulled") {
+		t.Errorf("peer list: %v\n%s", err, out)
+	}
+}
