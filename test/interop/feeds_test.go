@@ -4,8 +4,15 @@ package interop
 
 import (
 	"compress/gzip"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -128,8 +135,40 @@ http {
     location /short { proxy_pass http://%[3]s; }
     location /page { default_type text/html; return 200 "<html><head><link rel=alternate type=application/atom+xml href=/news.atom></head></html>"; }
   }
+  server { listen %[4]s ssl; ssl_certificate %[1]s/selfmade.pem; ssl_certificate_key %[1]s/selfmade.pem; root %[1]s/www; }
+  server { listen %[5]s ssl; ssl_certificate %[1]s/name.pem; ssl_certificate_key %[1]s/name.pem; root %[1]s/www; }
+  server { listen %[6]s ssl; ssl_certificate %[1]s/expired.pem; ssl_certificate_key %[1]s/expired.pem; root %[1]s/www; }
 }
 `
+
+// certificate writes a self-signed certificate for an address, good from hours from now
+// to hours from now, and its key.
+func certificate(t *testing.T, file, name string, from, to int) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hour := func(n int) time.Time { return time.Now().Add(time.Duration(n) * time.Hour) }
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: hour(from), NotAfter: hour(to)}
+	if ip := net.ParseIP(name); ip != nil {
+		c.IPAddresses = []net.IP{ip}
+	} else {
+		c.DNSNames = []string{name}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	priv, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: priv})...)
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // TestOrigin polls a real nginx: compressed, moved, unchanged, busy, slow, broken.
 func TestOrigin(t *testing.T) {
@@ -159,7 +198,11 @@ func TestOrigin(t *testing.T) {
 	write("slow.atom", "langsam", 5000)
 	write("lie.atom", "gelogen", 10)
 	addr, short := freeAddr(t), shortOrigin(t)
-	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), fmt.Appendf(nil, nginxConf, dir, addr, short), 0o644); err != nil {
+	tls := map[string]string{"selfmade": freeAddr(t), "name": freeAddr(t), "expired": freeAddr(t)}
+	certificate(t, filepath.Join(dir, "selfmade.pem"), "127.0.0.1", -1, 1)
+	certificate(t, filepath.Join(dir, "name.pem"), "other.example", -1, 1)
+	certificate(t, filepath.Join(dir, "expired.pem"), "127.0.0.1", -2, -1)
+	if err := os.WriteFile(filepath.Join(dir, "nginx.conf"), fmt.Appendf(nil, nginxConf, dir, addr, short, tls["selfmade"], tls["name"], tls["expired"]), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	child(t, nil, nginx, "-c", filepath.Join(dir, "nginx.conf"), "-p", dir)
@@ -169,6 +212,15 @@ func TestOrigin(t *testing.T) {
 	for path, want := range map[string]string{"/busy": "429", "/gone": "410", "/fault": "500", "/loop": "redirects", "/file": "redirect", "/lie.atom": "gzip", "/short": "EOF", "/none": "404"} {
 		if _, err := n.Run("feed", "add", origin+path, "test.a"); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+	for which, want := range map[string]string{"selfmade": "unknown authority", "name": "not valid for", "expired": "expired"} {
+		_, err := n.Run("feed", "add", "https://"+tls[which]+"/news.atom", "test.a")
+		if which == "name" && err != nil && strings.Contains(err.Error(), "doesn't contain any IP SANs") {
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("certificate %s: %v, want %q", which, err, want)
 		}
 	}
 	begin := time.Now()

@@ -33,7 +33,8 @@ def read(raw):
             continue
         label = str(p.get_content_charset() or "us-ascii").lower()
         texts.append(tidy(decode(p.get_payload(decode=True), label)))
-    return {"subject": header(m["Subject"]) or "(no subject)", "from": header(m["From"]), "texts": texts}
+    parts = sum(1 for p in m.walk() if not p.is_multipart() or p.get_content_maintype() == "message")
+    return {"parts": parts, "subject": header(m["Subject"]) or "(no subject)", "from": header(m["From"]), "texts": texts}
 
 
 if __name__ == "__main__":
