@@ -1,0 +1,47 @@
+package syndicate
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/andybalholm/brotli"
+)
+
+// TestBrotli: a feed in br is read; one that is cut off, is none, or swells over the
+// limit is refused with the reason.
+func TestBrotli(t *testing.T) {
+	pack := func(s string) []byte {
+		var b bytes.Buffer
+		w := brotli.NewWriter(&b)
+		_, _ = w.Write([]byte(s))
+		_ = w.Close()
+		return b.Bytes()
+	}
+	doc := "<rss><channel><item><title>Grüße</title></item></channel></rss>"
+	bodies := map[string][]byte{"/good": pack(doc), "/cut": pack(strings.Repeat(doc, 50))[:20], "/none": []byte(doc), "/bomb": pack(strings.Repeat("x", 6<<20))}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.Contains(r.Header.Get("Accept-Encoding"), "br") {
+			t.Error("br is not asked for")
+		}
+		w.Header().Set("Content-Encoding", "br")
+		_, _ = w.Write(bodies[r.URL.Path])
+	}))
+	defer origin.Close()
+	f := Fetcher{Guard: Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
+	f.Init()
+	defer f.Close()
+	for path, want := range map[string]string{"/good": "", "/cut": "EOF", "/none": "brotli", "/bomb": "the limit"} {
+		a, err := f.Get(context.Background(), origin.URL+path, Validators{})
+		switch {
+		case want == "" && (err != nil || string(a.Body) != doc):
+			t.Errorf("%s: %v", path, err)
+		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
+			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
