@@ -39,10 +39,12 @@ func node(t *testing.T) string {
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	add := exec.CommandContext(ctx, bin, "--config", conf, "user", "add", "ann", "--email", "ann@box.test.example", "--password-stdin")
-	add.Stdin = strings.NewReader("correct horse battery\n")
-	if out, err := add.CombinedOutput(); err != nil {
-		t.Fatalf("user add: %v: %s", err, out)
+	for _, name := range []string{"ann", "bob"} {
+		add := exec.CommandContext(ctx, bin, "--config", conf, "user", "add", name, "--email", name+"@box.test.example", "--password-stdin")
+		add.Stdin = strings.NewReader("correct horse battery\n")
+		if out, err := add.CombinedOutput(); err != nil {
+			t.Fatalf("user add: %v: %s", err, out)
+		}
 	}
 	var log bytes.Buffer
 	serve := exec.Command(bin, "--config", conf, "serve")

@@ -39,9 +39,9 @@ export async function write(page, subject, body, more = {}) {
   return page.url();
 }
 
-export async function login(page, next = "/") {
+export async function login(page, next = "/", name = "ann") {
   await page.goto(base + "/login?next=" + next);
-  await page.fill("#name", "ann");
+  await page.fill("#name", name);
   await page.fill("#password", "correct horse battery");
   await page.click("main button.button");
   await page.waitForURL(base + next);

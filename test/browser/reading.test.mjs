@@ -1,5 +1,5 @@
 // Reader's state and writing in Chromium: watched threads, drafts, unread marks,
-// own articles of guests, live threads, uploads, keys. BASE as in forum.test.mjs.
+// own articles of guests, live threads, uploads, keys. BASE as in forum.test.mjs, with an account "bob" too.
 import test, { before, after } from "node:test";
 import assert from "node:assert/strict";
 import { base, group, launch, open as openIn, write, login, findings, tight } from "./common.mjs";
@@ -45,6 +45,30 @@ for (const javaScriptEnabled of [true, false]) {
     assert.deepEqual(page.trouble, []);
     await page.context().close();
     await other.context().close();
+  });
+
+  test("mute a person by key " + how, async () => {
+    const bob = await open({ javaScriptEnabled });
+    await login(bob, group, "bob");
+    const url = await write(bob, "From Bob " + how, "Bob says something", { name: null });
+    const page = await open({ javaScriptEnabled });
+    await login(page, group);
+    const thread = await threadOf(page, url);
+    await page.goto(url);
+    await page.click("button[value=mute]");
+    await page.waitForSelector("button[value=unmute]");
+    await page.goto(thread);
+    assert.equal(await page.textContent("details.muted > summary"), "Muted: bob – show");
+    assert.equal(await page.isVisible("details.muted .body"), false);
+    await page.click("details.muted > summary");
+    assert.equal(await page.isVisible("details.muted .body"), true);
+    await page.goto(base + "/mine");
+    await page.click("section:has(#muted) button");
+    await page.goto(thread);
+    assert.equal(await page.locator("details.muted").count(), 0);
+    assert.deepEqual(page.trouble, []);
+    await page.context().close();
+    await bob.context().close();
   });
 
   test("a draft at the node " + how, async () => {
