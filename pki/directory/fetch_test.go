@@ -1,6 +1,7 @@
 package directory
 
 import (
+	"bufio"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -10,6 +11,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -155,4 +157,25 @@ func TestFetchGoesNowhereElse(t *testing.T) {
 	if got, err := f.Pull(context.Background(), moved.URL, "a"); err != nil || got.Taken == 0 {
 		t.Error("its own other path:", got, err)
 	}
+}
+
+// FuzzReadLink: a link that is read, written as §7.3 says, is read as the same link.
+func FuzzReadLink(f *testing.F) {
+	f.Add("5\nhallo" + strings.Repeat("A", 86) + "\n")
+	f.Add("0\n" + strings.Repeat("A", 86) + "\n")
+	f.Add("99999999999\nx")
+	f.Fuzz(func(t *testing.T, text string) {
+		input, sig, err := readLink(bufio.NewReader(strings.NewReader(text)))
+		if err != nil {
+			return
+		}
+		if len(input) > linkOctets {
+			t.Fatal("longer than it may be")
+		}
+		again := strconv.Itoa(len(input)) + "\n" + input + base64.RawURLEncoding.EncodeToString(sig[:]) + "\n"
+		in2, sig2, err := readLink(bufio.NewReader(strings.NewReader(again)))
+		if err != nil || in2 != input || sig2 != sig {
+			t.Errorf("%q %v", again, err)
+		}
+	})
 }
