@@ -162,7 +162,9 @@
     x.onload = () => {
       end();
       if (x.status >= 200 && x.status < 300 && x.responseURL !== form.action) return done(x.responseURL);
-      complain(form, html(x.responseText));
+      const page = html(x.responseText);
+      if (x.status >= 200 && x.status < 300 && !$("form.write[enctype]", page)) return done("", page);
+      complain(form, page);
     };
     x.onerror = () => {
       end();
@@ -216,9 +218,15 @@
       timer = 0;
       if (e.submitter && e.submitter.name) return;
       e.preventDefault();
-      send(form, (to) => {
+      send(form, (to, page) => {
         store(local, key, null);
-        location = to;
+        if (to) location = to;
+        else {
+          // The article waits: the page that says so has the address of the form.
+          $("main").replaceWith(document.adoptNode($("main", page)));
+          document.title = page.title;
+          scrollTo(0, 0);
+        }
       });
     });
     form.addEventListener("keydown", (e) => {
@@ -263,6 +271,7 @@
         store(local, key, null);
         all(".notice.bad", quick.parentNode).forEach((n) => n.remove());
         word.focus();
+        if (!to) return;
         if (!live || live.readyState === 2) {
           location = to;
           location.reload();
