@@ -171,7 +171,7 @@ func choices() (places []string, next map[string][]string) {
 
 func completeBash(w io.Writer) {
 	fmt.Fprint(w, "_litfass() {\n  local cur=${COMP_WORDS[COMP_CWORD]} path= w skip=\n"+
-		"  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"+
+		"  for w in \"${COMP_WORDS[@]:1:$((COMP_CWORD-1))}\"; do\n"+
 		"    if [ -n \"$skip\" ]; then skip=; continue; fi\n"+
 		"    case $w in --config|--data) skip=1;; -*) ;; *) [ \"${path// /}\" = \"$path\" ] && path=\"${path:+$path }$w\";; esac\n  done\n"+
 		"  case $path in\n")
