@@ -41,6 +41,7 @@ type Account struct {
 	Name, Email string
 	Identity    string // its key identity, or ""
 	Admin       bool
+	Created     time.Time
 }
 
 // Accounts checks passwords and keeps what a member has read.

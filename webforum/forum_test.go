@@ -69,11 +69,11 @@ type testAccounts struct{ *members.Book }
 
 func (b testAccounts) Login(ctx context.Context, name, password string, from netip.Addr) (Account, error) {
 	a, err := b.Book.Login(ctx, name, password, from)
-	return Account{Name: a.Name, Email: a.Email, Admin: a.Admin}, err
+	return Account{Name: a.Name, Email: a.Email, Admin: a.Admin, Created: a.Created}, err
 }
 func (b testAccounts) Get(ctx context.Context, name string) (Account, error) {
 	a, err := b.Book.Get(ctx, name)
-	return Account{Name: a.Name, Email: a.Email, Admin: a.Admin}, err
+	return Account{Name: a.Name, Email: a.Email, Admin: a.Admin, Created: a.Created}, err
 }
 func (b testAccounts) Empty(ctx context.Context) (bool, error) {
 	all, err := b.List(ctx)
@@ -647,6 +647,17 @@ func TestMembers(t *testing.T) {
 	w.get("/g/misc.test/t/" + strings.TrimPrefix(r.Header.Get("Location"), "/m/"))
 	if got, err := w.book.ReadIn(context.Background(), "ann", "misc.test"); err != nil || !got.Has(1) {
 		t.Errorf("a newsreader would not see it as read: %v %v", got, err)
+	}
+	ctx := context.Background()
+	if err := w.book.Remove(ctx, "ann"); err != nil {
+		t.Fatal(err)
+	}
+	w.book.Now = func() time.Time { return time.Now().Add(2 * time.Second) }
+	if err := w.book.Add(ctx, members.Account{Name: "ann"}, "somebody else's"); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.get("/g/misc.test"); strings.Contains(r.body, ">ann</a>") {
+		t.Error("the session of an account that was removed opens a new one of its name")
 	}
 }
 

@@ -49,7 +49,7 @@ func (v *visitor) resume() error {
 		return err
 	}
 	a, err := v.Accounts.Get(v.ctx, s.Account)
-	if err != nil {
+	if err != nil || a.Created.After(s.Until.Add(-sessionAge)) { // removed, and made anew for somebody else
 		return nil
 	}
 	v.account, v.session = &a, c.Value

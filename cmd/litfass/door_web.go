@@ -155,7 +155,7 @@ func (b forumAccounts) Get(ctx context.Context, name string) (webforum.Account, 
 }
 
 func (b forumAccounts) web(a members.Account) webforum.Account {
-	out := webforum.Account{Name: a.Name, Email: a.Email, Admin: a.Admin}
+	out := webforum.Account{Name: a.Name, Email: a.Email, Admin: a.Admin, Created: a.Created}
 	if id, ok := b.core.keys.Account(a.Name); ok {
 		out.Identity = id.String()
 	}
