@@ -107,7 +107,7 @@ type Forum struct {
 	Files      func(infohash string) FileState          // nil: addresses are given all the same
 
 	Anonymous string         // none, read, post: what guests may do
-	Trusted   []netip.Prefix // guests from here need no captcha
+	Trusted   []netip.Prefix // guests from here need no captcha, and are not slowed down
 	Proxies   []netip.Prefix // whose X-Forwarded-For counts
 	MaxPost   int64          // octets of a post with its files; 0: 64 MiB
 	Temp      string         // folder of uploads under way; "": the system's
@@ -269,7 +269,7 @@ func (f *Forum) protect(next http.Handler) http.Handler {
 			http.Error(w, "403: this form was sent from another site. Open the page here and send it again.", http.StatusForbidden)
 			return
 		}
-		if !f.limits.allow(f.address(r), r.Method, f.Now()) {
+		if at := f.address(r); !contains(f.access().trusted, at) && !f.limits.allow(at, r.Method, f.Now()) {
 			h.Set("Retry-After", "10")
 			http.Error(w, "429: too many requests from your network; wait a few seconds.", http.StatusTooManyRequests)
 			return

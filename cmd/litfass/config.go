@@ -87,7 +87,7 @@ type httpSection struct {
 	Listen    []string `toml:"listen" doc:"addresses for browsers and feed readers" reload:"no"`
 	URL       string   `toml:"url" doc:"as readers see it" reload:"no"`
 	Anonymous string   `toml:"anonymous" doc:"none | read | post: what a guest may do" oneof:"none read post"`
-	Trusted   []string `toml:"trusted" doc:"these guests need no captcha, and may see /metrics" kind:"prefix"`
+	Trusted   []string `toml:"trusted" doc:"these guests need no captcha, are not slowed down, and may see /metrics" kind:"prefix"`
 	Proxies   []string `toml:"proxies" doc:"reverse proxies whose address header counts" kind:"prefix"`
 
 	TLS webTLSSection `toml:"tls" doc:"https without a reverse proxy"`

@@ -35,7 +35,9 @@ export async function write(page, subject, body, more = {}) {
   await page.fill("#body", body);
   if (more.files) await page.setInputFiles("#file", more.files);
   await page.click("form.write button.button");
-  await page.waitForURL(/\/m\//);
+  await page.waitForURL(/\/m\//).catch(async (e) => {
+    throw new Error(`the post is not taken: ${await page.textContent("main")}`, { cause: e });
+  });
   return page.url();
 }
 
