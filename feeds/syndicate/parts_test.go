@@ -111,11 +111,14 @@ func TestRhythm(t *testing.T) {
 func TestWriters(t *testing.T) {
 	o := Out{ID: "urn:a", Title: "T <\x01>", Self: "http://n/f", Page: "http://n/", Next: "http://n/f?p=2", Updated: time.Unix(1e9, 0), Podcast: true,
 		Items: []OutItem{{ID: "mid:1@x", Title: "one", Author: "Alice", Page: "http://n/1", Date: time.Unix(1e9, 0), HTML: "<p>]]>&amp;</p>", InReplyTo: "mid:0@x",
-			Files: []OutFile{{URL: "http://n/t/a.mp3", Type: "audio/mpeg", Name: "a.mp3", Length: 9, Torrent: "http://n/t/a.torrent"}}}}}
+			Files: []OutFile{{URL: "http://n/t/a.mp3", Type: "audio/mpeg", Name: "a.mp3", Length: 9, Torrent: "http://n/t/a.torrent", Magnet: "magnet:?xt=urn:btih:00"}}}}}
 	for name, write := range map[string]func(io.Writer) error{"atom": o.WriteAtom, "rss": o.WriteRSS, "json": o.WriteJSON} {
 		var w bytes.Buffer
 		if err := write(&w); err != nil {
 			t.Fatal(name, err)
+		}
+		if !strings.Contains(w.String(), "magnet:?xt=urn:btih:00") {
+			t.Errorf("%s: no magnet beside the enclosure", name)
 		}
 		f, err := Parse(w.Bytes(), "", Bounds{})
 		if err != nil || len(f.Entries) != 1 {

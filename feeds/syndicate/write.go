@@ -239,6 +239,9 @@ func (it *OutItem) rss(podcast bool) rssItem {
 		if f.Torrent != "" {
 			r.Links = append(r.Links, atomLink{Rel: "related", Type: "application/x-bittorrent", Href: f.Torrent})
 		}
+		if f.Magnet != "" {
+			r.Links = append(r.Links, atomLink{Rel: "related", Href: f.Magnet, Title: "magnet"})
+		}
 	}
 	return r
 }
@@ -248,6 +251,13 @@ type jsonFile struct {
 	Type  string `json:"mime_type"`
 	Title string `json:"title,omitempty"`
 	Size  int64  `json:"size_in_bytes,omitempty"`
+
+	Torrent *jsonTorrent `json:"_torrent,omitempty"` // JSON Feed 1.1: names of extensions begin with "_"
+}
+
+type jsonTorrent struct {
+	Magnet string `json:"magnet"`
+	URL    string `json:"url,omitempty"`
 }
 
 type jsonAuthor struct {
@@ -284,7 +294,11 @@ func (o *Out) WriteJSON(w io.Writer) error {
 		j := jsonItem{ID: it.ID, URL: it.Page, Title: it.Title, HTML: it.HTML, Date: it.Date.UTC().Format(time.RFC3339),
 			Authors: []jsonAuthor{{it.Author}}, Tags: it.Categories}
 		for _, e := range it.Files {
-			j.Files = append(j.Files, jsonFile{e.URL, e.Type, e.Name, e.Length})
+			file := jsonFile{URL: e.URL, Type: e.Type, Title: e.Name, Size: e.Length}
+			if e.Magnet != "" {
+				file.Torrent = &jsonTorrent{e.Magnet, e.Torrent}
+			}
+			j.Files = append(j.Files, file)
 		}
 		f.Items = append(f.Items, j)
 	}
