@@ -98,113 +98,138 @@ type flying struct {
 	take bool
 }
 
+// feeder feeds over one connection: one goroutine sends, another reads the answers.
+type feeder struct {
+	c   *nntp.Client
+	l   *load
+	how feeding
+
+	queue  chan flying   // sent and not answered, in order
+	wanted chan int      // CHECK said so
+	ended  chan struct{} // no more answers are read
+	got    fed
+	err    error // of the answers
+}
+
 // feedOne feeds over one connection.
-func feedOne(c *nntp.Client, l *load, next *atomic.Int64, how feeding) (got fed, err error) {
-	queue := make(chan flying, how.window)
-	wanted := make(chan int, 2*how.window)
-	ended := make(chan struct{})
-	var rerr error
+func feedOne(c *nntp.Client, l *load, next *atomic.Int64, how feeding) (fed, error) {
+	f := &feeder{c: c, l: l, how: how, queue: make(chan flying, how.window), wanted: make(chan int, 2*how.window), ended: make(chan struct{})}
 	go func() {
-		defer close(ended)
-		for p := range queue {
-			if err := c.Await(); err != nil {
-				rerr = err
-				return
-			}
-			code, text, err := c.Next()
-			if err != nil {
-				rerr = err
-				return
-			}
-			if code >= 400 {
-				got.sample = fmt.Sprintf("%d %s", code, nntp.Printable(text))
-			}
-			switch code {
-			case 238:
-				wanted <- p.i
-			case 239:
-				got.accepted++
-				if how.accepted != nil {
-					how.accepted(l.ids[p.i])
-				}
-			case 431:
-				got.later++
-			case 438, 439:
-				got.refused++
-			default:
-				rerr = fmt.Errorf("answer %d", code)
-				return
-			}
-		}
+		defer close(f.ended)
+		f.err = f.answers()
 	}()
-	push := func(p flying) bool {
-		select {
-		case queue <- p:
-			return true
+	if f.offer(next) && how.check {
+		f.rest()
+	}
+	c.Flush()
+	close(f.queue)
+	<-f.ended
+	return f.got, f.err
+}
+
+// answers counts what comes back.
+func (f *feeder) answers() error {
+	for p := range f.queue {
+		if err := f.c.Await(); err != nil {
+			return err
+		}
+		code, text, err := f.c.Next()
+		if err != nil {
+			return err
+		}
+		if code >= 400 {
+			f.got.sample = fmt.Sprintf("%d %s", code, nntp.Printable(text))
+		}
+		switch code {
+		case 238:
+			f.wanted <- p.i
+		case 239:
+			f.got.accepted++
+			if f.how.accepted != nil {
+				f.how.accepted(f.l.ids[p.i])
+			}
+		case 431:
+			f.got.later++
+		case 438, 439:
+			f.got.refused++
 		default:
-		}
-		if c.Flush() != nil {
-			return false
-		}
-		select {
-		case queue <- p:
-			return true
-		case <-ended:
-			return false
+			return fmt.Errorf("answer %d", code)
 		}
 	}
-	send := func(i int) bool {
-		if !push(flying{i, true}) {
-			return false
-		}
-		c.TakeThis(l.ids[i], l.wire(i))
-		return c.Pending() < 64<<10 || c.Flush() == nil
+	return nil
+}
+
+// push notes what is about to be sent; false: nobody reads answers any more.
+func (f *feeder) push(p flying) bool {
+	select {
+	case f.queue <- p:
+		return true
+	default:
 	}
-	ok := true
-	for ok {
+	if f.c.Flush() != nil {
+		return false
+	}
+	select {
+	case f.queue <- p:
+		return true
+	case <-f.ended:
+		return false
+	}
+}
+
+// send sends an article by TAKETHIS.
+func (f *feeder) send(i int) bool {
+	if !f.push(flying{i, true}) {
+		return false
+	}
+	f.c.TakeThis(f.l.ids[i], f.l.wire(i))
+	return f.c.Pending() < 64<<10 || f.c.Flush() == nil
+}
+
+// offer goes through the load; false: it was cut short.
+func (f *feeder) offer(next *atomic.Int64) bool {
+	for ok := true; ok; {
 		select {
-		case i := <-wanted:
-			ok = send(i)
+		case i := <-f.wanted:
+			ok = f.send(i)
 			continue
-		case <-how.limit:
-			ok = false
-			continue
+		case <-f.how.limit:
+			return false
 		default:
 		}
-		if how.pace != nil && !how.pace() {
-			break
+		if f.how.pace != nil && !f.how.pace() {
+			return true
 		}
 		i := int(next.Add(1) - 1)
-		if i >= l.len() {
-			break
+		if i >= f.l.len() {
+			return true
 		}
-		if how.check {
-			if ok = push(flying{i, false}); ok {
-				c.Check(l.ids[i])
-			}
-		} else {
-			ok = send(i)
+		if !f.how.check {
+			ok = f.send(i)
+		} else if ok = f.push(flying{i, false}); ok {
+			f.c.Check(f.l.ids[i])
 		}
 	}
-	for ok && how.check { // the last ones wanted
-		c.Flush()
+	return false
+}
+
+// rest sends what CHECK still wants when all has been offered.
+func (f *feeder) rest() {
+	for ok := true; ok; {
+		f.c.Flush()
 		select {
-		case i := <-wanted:
-			ok = send(i)
+		case i := <-f.wanted:
+			ok = f.send(i)
 			continue
 		case <-time.After(time.Millisecond):
 		}
-		if len(queue) == 0 && len(wanted) == 0 {
+		if len(f.queue) == 0 && len(f.wanted) == 0 {
 			time.Sleep(10 * time.Millisecond)
-			if len(queue) == 0 && len(wanted) == 0 {
-				break
+			if len(f.queue) == 0 && len(f.wanted) == 0 {
+				return
 			}
 		}
 	}
-	c.Flush()
-	close(queue)
-	<-ended
-	return got, rerr
 }
 
 // checks sends CHECK only, for at most that long, and returns how many a second.
