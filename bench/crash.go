@@ -107,15 +107,27 @@ func (b *bench) kills(ctx context.Context) error {
 			return err
 		}
 		had := len(acks.since(0))
-		l := newCorpus(fmt.Sprintf("kill%d", r), b.groups.groups).batch(0, 8000)
+		l := newCorpus(fmt.Sprintf("kill%d", r), b.groups.groups).batch(0, 16000)
+		strike := time.NewTimer(time.Hour)
 		var begun sync.Once // only once it flows: a start of the feed is no intake
 		accepted := func(id article.ID) {
 			acks.add(id)
-			begun.Do(func() {
-				time.AfterFunc(time.Duration(20+rand.IntN(400))*time.Millisecond, func() { _ = n.Signal(syscall.SIGKILL) })
-			})
+			begun.Do(func() { strike.Reset(time.Duration(20+rand.IntN(400)) * time.Millisecond) })
 		}
-		if _, err := feed(n.addr(), l, feeding{conns: 2, window: 64, accepted: accepted}); err != nil {
+		fed := make(chan error, 1)
+		go func() {
+			_, err := feed(n.addr(), l, feeding{conns: 2, window: 64, accepted: accepted})
+			fed <- err
+		}()
+		var err error
+		select { // a timer that outlived the feed would hit the next start
+		case <-strike.C:
+			_ = n.Signal(syscall.SIGKILL)
+			err = <-fed
+		case err = <-fed:
+			strike.Stop()
+		}
+		if err != nil {
 			return err
 		}
 		n.Kill()
