@@ -113,10 +113,8 @@ func (k *core) invitations() *invite.Book {
 	return &invite.Book{DB: k.state, Now: k.now, Rand: rand.Reader}
 }
 
-// secretText is a secret as XJOIN has it: one word.
-func secretText(b []byte) string {
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b)
-}
+// secretForm is a secret as XJOIN has it: one word.
+func secretForm() *base32.Encoding { return base32.StdEncoding.WithPadding(base32.NoPadding) }
 
 func (c *control) peerInvite(_ context.Context, in invitation) (invitation, error) {
 	k := c.core
@@ -182,7 +180,7 @@ func (k *core) letIn(_ context.Context, j nntpd.Join) (string, error) {
 	no := func(format string, args ...any) (string, error) {
 		return "", fmt.Errorf("%w: %s", nntpd.ErrJoin, fmt.Sprintf(format, args...))
 	}
-	secret, err := base32.StdEncoding.WithPadding(base32.NoPadding).DecodeString(j.Secret)
+	secret, err := secretForm().DecodeString(j.Secret)
 	switch {
 	case err != nil:
 		return no("%v", invite.ErrSecret)
@@ -248,7 +246,7 @@ func (k *core) askIn(ctx context.Context, address, pin string, code invite.Code,
 		return err
 	}
 	defer cl.Close()
-	_, err = cl.Join(secretText(code.Secret[:]), k.host, own)
+	_, err = cl.Join(secretForm().EncodeToString(code.Secret[:]), k.host, own)
 	return err
 }
 

@@ -40,7 +40,7 @@ type ACME struct {
 	Agent     string         // how we call ourselves there
 }
 
-// challenges are the answers that an authority may ask for now.
+// challenges are the answers due to an authority at this moment.
 type challenges struct {
 	mu   sync.Mutex
 	http map[string]string           // path, answer
