@@ -36,12 +36,15 @@ func newPart(header [][2]string, depth int, fallback string) *part {
 	p := &part{header: header, kind: fallback, depth: depth, index: -1}
 	d := article.Draft{Header: header}
 	if v := d.Get("Content-Type"); v != "" {
-		if kind, params, err := mime.ParseMediaType(v); err == nil {
-			p.kind, p.params = kind, params
-		} else {
-			kind, _, _ := strings.Cut(v, ";")
-			p.kind = strings.ToLower(strings.TrimSpace(kind))
+		kind, params, err := mime.ParseMediaType(v)
+		if err != nil {
+			kind, _, _ = strings.Cut(v, ";")
+			kind = strings.ToLower(strings.TrimSpace(kind))
 		}
+		if strings.Contains(kind, "/") { // else it is none: RFC 2045 §5.2
+			p.kind = kind
+		}
+		p.params = params
 	}
 	p.coding = strings.ToLower(d.Get("Content-Transfer-Encoding"))
 	return p
@@ -71,23 +74,26 @@ type walk struct {
 	leaf   *part
 	parts  int
 	leaves int
+	fresh  bool   // at the beginning of a line
+	line   []byte // what was read last, and with what error
+	err    error
+	again  bool // it is to be read once more
 }
 
 func walkMail(r io.Reader, header [][2]string, v visitor) error {
-	w := &walk{r: bufio.NewReaderSize(r, 16<<10), v: v}
+	w := &walk{r: bufio.NewReaderSize(r, 16<<10), v: v, fresh: true}
 	if err := w.enter(newPart(header, 0, "text/plain")); err != nil {
 		return err
 	}
-	fresh := true // at the beginning of a line
 	for {
-		piece, err := w.r.ReadSlice('\n')
+		piece, err := w.read()
 		if len(piece) == 0 && err == io.EOF {
 			return w.leave()
 		}
 		if err != nil && err != bufio.ErrBufferFull && err != io.EOF {
 			return err
 		}
-		if fresh && bytes.HasPrefix(piece, []byte("--")) {
+		if w.fresh && bytes.HasPrefix(piece, []byte("--")) {
 			if i, last, ok := w.delimiter(piece); ok {
 				if err := w.next(i, last, piece); err != nil {
 					return err
@@ -95,16 +101,26 @@ func walkMail(r io.Reader, header [][2]string, v visitor) error {
 				continue
 			}
 		}
-		fresh = err == nil
+		w.fresh = err == nil
 		if w.leaf == nil {
 			err = w.v.raw(piece)
 		} else {
-			err = w.v.data(w.leaf, piece, fresh)
+			err = w.v.data(w.leaf, piece, w.fresh)
 		}
 		if err != nil {
 			return err
 		}
 	}
+}
+
+// read returns the next line, or what the buffer holds of it.
+func (w *walk) read() (piece []byte, err error) {
+	if w.again {
+		w.again = false
+		return w.line, w.err
+	}
+	w.line, w.err = w.r.ReadSlice('\n')
+	return w.line, w.err
 }
 
 // delimiter finds which open boundary a line is, innermost first: RFC 2046 §5.1.1.
@@ -165,29 +181,32 @@ func (w *walk) enter(p *part) error {
 }
 
 // header reads the header of a part up to and with its empty line. A header that
-// is none ends at the first line that is no field.
+// is none ends before the first line that is no field.
 func (w *walk) header() ([][2]string, error) {
 	var out [][2]string
 	size := 0
 	for {
-		line, err := w.r.ReadSlice('\n')
-		if size += len(line); size > maxPartHeader || err == bufio.ErrBufferFull {
-			return nil, errors.New("the header of a part is too large")
-		}
-		if err != nil && err != io.EOF {
+		line, err := w.read()
+		if err != nil && err != io.EOF && err != bufio.ErrBufferFull {
 			return nil, err
 		}
 		text := strings.TrimRight(string(line), "\r\n")
 		name, value, colon := strings.Cut(text, ":")
+		folded := text != "" && (text[0] == ' ' || text[0] == '\t') && len(out) > 0
 		switch {
 		case text == "":
 			return out, nil
-		case (text[0] == ' ' || text[0] == '\t') && len(out) > 0:
-			out[len(out)-1][1] += "\r\n" + text
-		case colon:
-			out = append(out, [2]string{name, strings.TrimLeft(value, " \t")})
-		default:
+		case !folded && (!colon || name == "" || strings.ContainsAny(name, " \t")):
+			w.again = true
 			return out, nil
+		}
+		if size += len(line); size > maxPartHeader || err == bufio.ErrBufferFull {
+			return nil, errors.New("the header of a part is too large")
+		}
+		if folded {
+			out[len(out)-1][1] += "\r\n" + text
+		} else {
+			out = append(out, [2]string{name, strings.TrimLeft(value, " \t")})
 		}
 		if err == io.EOF {
 			return out, nil

@@ -41,6 +41,9 @@ func ToUTF8(charset string, b []byte) string {
 		return decode(simplifiedchinese.HZGB2312, b)
 	}
 	if enc, err := htmlindex.Get(label); err == nil && enc != encoding.Replacement {
+		if name, err := htmlindex.Name(enc); err == nil && strings.HasPrefix(name, "iso-8859-") {
+			return decodeISO(enc, b)
+		}
 		return decode(enc, b)
 	}
 	if enc, err := ianaindex.MIME.Encoding(label); err == nil && enc != nil {
@@ -88,6 +91,25 @@ func decode(enc encoding.Encoding, b []byte) string {
 		return string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
 	}
 	return string(bytes.ToValidUTF8(out, []byte("\uFFFD")))
+}
+
+// decodeISO decodes a charset of ISO 8859. 0x80 to 0x9F are controls in it that nobody
+// sends: they are the quotes and dashes of Windows, which its code pages have in common.
+func decodeISO(enc encoding.Encoding, b []byte) string {
+	windows := func(c byte) bool { return c >= 0x80 && c <= 0x9f }
+	var out strings.Builder
+	for len(b) > 0 {
+		n, of := 1, enc
+		for n < len(b) && windows(b[n]) == windows(b[0]) {
+			n++
+		}
+		if windows(b[0]) {
+			of = charmap.Windows1252
+		}
+		out.WriteString(decode(of, b[:n]))
+		b = b[n:]
+	}
+	return out.String()
 }
 
 // clean takes control characters out, except LF and TAB; CRLF and CR become LF.

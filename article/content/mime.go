@@ -136,7 +136,13 @@ func mediaType(s, fallback string) (string, map[string]string) {
 	}
 	t, params, err := mime.ParseMediaType(s)
 	if err == nil && t != "" {
-		return t, params
+		if strings.Contains(t, "/") || fallback == "" { // a disposition has none
+			return t, params
+		}
+		if params["name"] != "" { // a type without subtype is none: RFC 2045 §5.2; a file's name makes it a file
+			return "application/octet-stream", params
+		}
+		return fallback, params
 	}
 	params = map[string]string{}
 	first, rest, _ := strings.Cut(s, ";")
