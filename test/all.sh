@@ -1,14 +1,14 @@
 #!/bin/bash
-# All tests, in three runs; each is summed up by test/report, which names and counts what was skipped.
+# All tests, in three runs; each is summed up by test/report, which names and counts what was skipped, and runs a
+# test that failed a second time, alone (docs/testing.md says when and why).
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 go=${GO:-go}
 mkdir -p .cache
 $go build -o .cache/report ./test/report || exit 1
 fail=0
-part() { # NAME, then the command
-	local name=$1; shift
-	"$@" 2>&1 | .cache/report "$name" || fail=1
+part() { # NAME, then the command, whose last argument is the packages
+	.cache/report "$@" || fail=1
 }
 part "beside the code" $go test -json -timeout 15m ./...
 if command -v "${CC:-gcc}" >/dev/null 2>&1; then
