@@ -7,6 +7,7 @@ want=() unpack=()
 while read -r kind a b; do
 	case $kind in
 	missing) command -v "$a" >/dev/null 2>&1 || want+=("$b") ;;
+	path) [ -e "$a" ] || want+=("$b") ;;
 	unpack) [ -d ".cache/debs/$a" ] || unpack+=("$a") ;;
 	esac
 done < <(grep -v '^#' test/packages.txt)

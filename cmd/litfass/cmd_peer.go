@@ -212,6 +212,7 @@ func peerCommands() []command {
 		{name: "rm", args: "NAME", short: "forget a neighbour that was added by command", run: cmdPeerRm},
 		{name: "invite", args: "[--address HOST:PORT,...] [--send WILDMAT] [--take WILDMAT] [--old] [--for DUR]", short: "print a code with which another node becomes a neighbour", run: cmdPeerInvite, long: longInvite},
 		{name: "join", args: "CODE [--address HOST:PORT] [--send WILDMAT] [--take WILDMAT] [--old]", short: "become a neighbour of the node that printed the code", run: cmdPeerJoin, long: longJoin},
+		{name: "found", short: "show nodes on the same link that announce themselves, and how they become neighbours", run: cmdPeerFound, long: longFound},
 	}
 }
 
@@ -354,6 +355,7 @@ func (c *control) peerActs() {
 	act(c, "peer/rm", c.peerRm)
 	act(c, "peer/invite", c.peerInvite)
 	act(c, "peer/join", c.peerJoin)
+	act(c, "peer/found", c.peerFound)
 	act(c, "peer/list", func(ctx context.Context, _ struct{}) ([]peerStatusJSON, error) { return c.core.peerStates(), nil })
 }
 

@@ -23,19 +23,20 @@ import (
 // field with its name (toml), its meaning (doc), and its default in defaults.
 // "config print" and the reference in docs are made from these.
 type config struct {
-	Host    string         `toml:"host" doc:"path identity and Message-ID domain; default: made once from machine name and a random part, never shared by two nodes" example:"box7.mesh.example" reload:"no"`
-	Data    string         `toml:"data" doc:"the data folder; one process at a time holds it" reload:"no"`
-	Log     string         `toml:"log" doc:"debug | info | warn | error: what is logged" oneof:"debug info warn error"`
-	NNTP    nntpSection    `toml:"nntp" doc:"newsreaders and peers"`
-	SMTP    smtpSection    `toml:"smtp" doc:"mail to groups and from them"`
-	HTTP    httpSection    `toml:"http" doc:"forum, feeds, tracker, /metrics, /healthz"`
-	Feeds   feedsSection   `toml:"feeds" doc:"RSS, Atom and JSON feeds that become articles" reload:"no"`
-	Torrent torrentSection `toml:"torrent" doc:"attachments as torrents" reload:"no"`
-	Tracker trackerSection `toml:"tracker" doc:"the BitTorrent tracker and its kin in the mesh" reload:"no"`
-	PKI     pkiSection     `toml:"pki" doc:"signatures and rights"`
-	Spool   spoolSection   `toml:"spool" doc:"where articles lie and how long"`
-	Limits  limitsSection  `toml:"limits" doc:"of posters and peers; who is over one is told to try later"`
-	Peer    []peerSection  `toml:"peer" doc:"a neighbour; may stand here or be added while running (the file wins)"`
+	Host      string           `toml:"host" doc:"path identity and Message-ID domain; default: made once from machine name and a random part, never shared by two nodes" example:"box7.mesh.example" reload:"no"`
+	Data      string           `toml:"data" doc:"the data folder; one process at a time holds it" reload:"no"`
+	Log       string           `toml:"log" doc:"debug | info | warn | error: what is logged" oneof:"debug info warn error"`
+	NNTP      nntpSection      `toml:"nntp" doc:"newsreaders and peers"`
+	SMTP      smtpSection      `toml:"smtp" doc:"mail to groups and from them"`
+	HTTP      httpSection      `toml:"http" doc:"forum, feeds, tracker, /metrics, /healthz"`
+	Feeds     feedsSection     `toml:"feeds" doc:"RSS, Atom and JSON feeds that become articles" reload:"no"`
+	Torrent   torrentSection   `toml:"torrent" doc:"attachments as torrents" reload:"no"`
+	Tracker   trackerSection   `toml:"tracker" doc:"the BitTorrent tracker and its kin in the mesh" reload:"no"`
+	Discovery discoverySection `toml:"discovery" doc:"nodes on the same link find each other" reload:"no"`
+	PKI       pkiSection       `toml:"pki" doc:"signatures and rights"`
+	Spool     spoolSection     `toml:"spool" doc:"where articles lie and how long"`
+	Limits    limitsSection    `toml:"limits" doc:"of posters and peers; who is over one is told to try later"`
+	Peer      []peerSection    `toml:"peer" doc:"a neighbour; may stand here or be added while running (the file wins)"`
 
 	file string // where it was read from, or ""
 }
@@ -163,11 +164,12 @@ func defaults() config {
 		HTTP: httpSection{
 			Listen: []string{"127.0.0.1:8080"}, URL: "http://127.0.0.1:8080", Anonymous: "post", Trusted: local,
 		},
-		Torrent: torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30, MaxSize: 64 << 30, MaxAuto: 1 << 30},
-		Tracker: trackerSection{LivesyncLayout: "v4", LivesyncTTL: 1},
-		Limits:  limitDefaults(),
-		PKI:     pkiSection{Require: "none", LeftOut: "mark", Prefix: "mesh"},
-		Spool:   spoolSection{Quota: 10 << 30, KeepMin: duration(24 * hour), Cutoff: duration(90 * 24 * hour)},
+		Torrent:   torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30, MaxSize: 64 << 30, MaxAuto: 1 << 30},
+		Tracker:   trackerSection{LivesyncLayout: "v4", LivesyncTTL: 1},
+		Discovery: discoverySection{Peer: "ask"},
+		Limits:    limitDefaults(),
+		PKI:       pkiSection{Require: "none", LeftOut: "mark", Prefix: "mesh"},
+		Spool:     spoolSection{Quota: 10 << 30, KeepMin: duration(24 * hour), Cutoff: duration(90 * 24 * hour)},
 	}
 }
 

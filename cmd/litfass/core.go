@@ -12,6 +12,7 @@ import (
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/discover"
 	"github.com/litfass/litfass/feeds/syndicate"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/internal/tlsid"
@@ -62,6 +63,7 @@ type core struct {
 	// Set by a running node only.
 	followers   *agent.Followers
 	peerFigures func(*peerStatusJSON)
+	found       func() []discover.Neighbour   // nodes on the links; nil: nobody listens
 	threads     atomic.Pointer[threads.Index] // while the forum is open
 
 	lazy     sync.Mutex // of what is opened when first asked for:

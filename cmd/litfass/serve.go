@@ -126,13 +126,14 @@ func (s *server) start(ctx context.Context) error {
 		s.startTorrents,  // attachments, and the tracker
 		s.startNNTP,      // newsreaders and peers
 
-		s.startSMTP,    // mail to groups
-		s.startSearch,  // words for the browser
-		s.startForum,   // threads for the browser
-		s.startHTTP,    // browsers, feeds, metrics
-		s.startACME,    // a certificate that everybody can check
-		s.startExpiry,  // old articles
-		s.startControl, // commands: last, they see a node that is whole
+		s.startSMTP,      // mail to groups
+		s.startSearch,    // words for the browser
+		s.startForum,     // threads for the browser
+		s.startHTTP,      // browsers, feeds, metrics
+		s.startACME,      // a certificate that everybody can check
+		s.startExpiry,    // old articles
+		s.startDiscovery, // nodes on the same link: after the doors it tells of
+		s.startControl,   // commands: last, they see a node that is whole
 	} {
 		p, err := begin(ctx)
 		if err != nil {

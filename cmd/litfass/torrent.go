@@ -31,6 +31,9 @@ type torrentRoom struct {
 	pages   http.Handler
 }
 
+// tracks says whether /announce is answered.
+func (r *torrentRoom) tracks() bool { return r.tracker != nil }
+
 // torrentFigures adds what torrents take to the administrators' page.
 func (k *core) torrentFigures(o *webforum.Overview) {
 	o.TorrentQuota = max(0, int64(k.cfg.Torrent.Quota))

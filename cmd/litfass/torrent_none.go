@@ -18,4 +18,5 @@ func (s *server) torrentRoutes(next http.Handler) http.Handler { return next }
 func (k *core) forumFiles() func(string) webforum.FileState    { return nil }
 func (c *control) torrentActs()                                {}
 func (k *core) torrentFigures(o *webforum.Overview)            { o.TorrentsAbsent = true }
+func (torrentRoom) tracks() bool                               { return false }
 func torrentRows() []command                                   { return nil }

@@ -17,7 +17,7 @@ var floor = map[string]int{
 
 	"nntpd": 3, "smtpd": 3, "smtpd/courier": 3, "webforum": 3,
 	"feeds": 3, "feeds/peer": 3, "feeds/syndicate": 3, "feeds/batch": 3,
-	"pki/directory": 3, "torrent/web": 3, "torrent/tracker": 3,
+	"discover": 3, "pki/directory": 3, "torrent/web": 3, "torrent/tracker": 3,
 
 	"agent": 2, "spool/local": 2, "spool/search": 2, "spool/threads": 2, "spool/spooltest": 2, "torrent": 2, "webforum/ward": 2,
 
