@@ -12,7 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/emersion/go-msgauth/dkim"
 	"github.com/emersion/go-msgauth/dmarc"
 
 	"github.com/litfass/litfass/article"
@@ -30,6 +29,7 @@ type letter struct {
 	head    []byte // with CRLF, without the empty line
 	body    []byte
 	wrapped *letter // for a server without 8BITMIME; nil: the same
+	seal    *seal   // made when it is first needed
 }
 
 // compose turns an article into a mail of the group's list. Its octets stay as they
@@ -137,22 +137,20 @@ func (c *Courier) leaveFields(token string) string {
 	return "List-Unsubscribe: <" + c.cfg.URL + "/mail/leave?t=" + token + ">,\r\n " + mail + "\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
 }
 
-// finish puts a mail together for one subscriber, signed if there is a key.
-func (c *Courier) finish(l letter, extra string) ([]byte, error) {
-	raw := make([]byte, 0, len(l.head)+len(extra)+len(l.body)+1200)
-	raw = append(append(append(append(raw, l.head...), extra...), "\r\n"...), l.body...)
-	if c.cfg.DKIM == nil {
-		return raw, nil
+// finish puts a mail together for one subscriber, signed if there is a key. Only what is
+// his own is made anew.
+func (c *Courier) finish(l *letter, extra string) (io.Reader, error) {
+	sig := ""
+	if c.cfg.DKIM != nil {
+		if l.seal == nil {
+			l.seal = c.newSeal(*l)
+		}
+		var err error
+		if sig, err = l.seal.sign(extra); err != nil {
+			return nil, err
+		}
 	}
-	var out bytes.Buffer
-	out.Grow(len(raw) + 1000)
-	err := dkim.Sign(&out, bytes.NewReader(raw), &dkim.SignOptions{Domain: c.cfg.Domain, Selector: c.cfg.Selector, Signer: c.cfg.DKIM,
-		HeaderCanonicalization: dkim.CanonicalizationRelaxed, BodyCanonicalization: dkim.CanonicalizationRelaxed,
-		HeaderKeys: []string{"From", "To", "Subject", "Date", "Message-ID", "References", "Reply-To", "MIME-Version", "Content-Type", "List-Id", "List-Unsubscribe", "List-Unsubscribe-Post"}})
-	if err != nil {
-		return nil, fmt.Errorf("sign a mail: %w", err)
-	}
-	return out.Bytes(), nil
+	return io.MultiReader(strings.NewReader(sig), bytes.NewReader(l.head), strings.NewReader(extra+"\r\n"), bytes.NewReader(l.body)), nil
 }
 
 // ownMail writes a mail of the node's own. Header values are ASCII or encoded here.

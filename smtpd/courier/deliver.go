@@ -42,7 +42,7 @@ func (c *Courier) work(ctx context.Context, r row) error {
 	var again []string
 	for len(left) > 0 && ctx.Err() == nil {
 		to := left[0]
-		result, why := c.one(line, r, l, to)
+		result, why := c.one(line, r, &l, to)
 		switch result {
 		case delivered:
 			c.sent.Add(1)
@@ -117,7 +117,7 @@ func (c *Courier) letterOf(ctx context.Context, r row) (letter, bool, error) {
 }
 
 // one sends a letter to one address.
-func (c *Courier) one(line *line, r row, l letter, to string) (outcome, error) {
+func (c *Courier) one(line *line, r row, l *letter, to string) (outcome, error) {
 	from, extra := "", ""
 	if r.Group != "" {
 		s, err := c.subs.Get(subKey(r.list(), to))
@@ -134,13 +134,13 @@ func (c *Courier) one(line *line, r row, l letter, to string) (outcome, error) {
 		return later, err // a server that is busy or closed says nothing about the address
 	}
 	if ok, _ := client.Extension("8BITMIME"); !ok && l.wrapped != nil {
-		l = *l.wrapped
+		l = l.wrapped
 	}
-	raw, err := c.finish(l, extra)
+	mail, err := c.finish(l, extra)
 	if err != nil {
 		return later, err
 	}
-	err = client.SendMail(from, []string{to}, bytes.NewReader(raw))
+	err = client.SendMail(from, []string{to}, mail)
 	if err == nil {
 		return delivered, nil
 	}
