@@ -241,9 +241,7 @@ func attach(n int, b []byte) []byte {
 	var out bytes.Buffer
 	fmt.Fprintf(&out, "From: a@a.example\nSubject: file %d\nMessage-ID: <file.%d@a.example>\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b\n\n--b\n\nhere it is\n"+
 		"--b\nContent-Type: application/octet-stream; name=x.bin\nContent-Disposition: attachment\nContent-Transfer-Encoding: base64\n\n", n, n)
-	w := newBase64(&out)
-	_, _ = w.Write(b) // into memory
-	_ = w.Close()
+	_ = content.CopyBase64(&out, bytes.NewReader(b)) // into memory
 	out.WriteString("\n--b--\n")
 	return bytes.ReplaceAll(out.Bytes(), []byte("\r\n"), []byte("\n"))
 }

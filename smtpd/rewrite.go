@@ -9,6 +9,8 @@ import (
 	"io"
 	"mime/quotedprintable"
 	"strings"
+
+	"github.com/litfass/litfass/article/content"
 )
 
 // maxLine is what agents accept of us: RFC 5536 §2.2, without CRLF.
@@ -153,7 +155,7 @@ func (rw *rewriter) recode(p *part) {
 	switch {
 	case p.coding == "base64" || p.coding != "quoted-printable" && !strings.HasPrefix(p.kind, "text/") && p.kind != "message/rfc822":
 		coding = "base64"
-		rw.encoder = newBase64(rw.w)
+		rw.encoder = content.NewBase64(rw.w)
 	default:
 		rw.encoder = quotedprintable.NewWriter(rw.w)
 	}
@@ -201,10 +203,10 @@ func (rw *rewriter) end(p *part) error {
 	}
 	if rw.encoder != nil {
 		err := rw.encoder.Close()
-		rw.encoder = nil
-		if err == nil {
+		if _, ended := rw.encoder.(*content.Base64); err == nil && !ended {
 			_, err = io.WriteString(rw.w, "\r\n") // the next delimiter begins a line
 		}
+		rw.encoder = nil
 		return err
 	}
 	return nil
@@ -337,41 +339,4 @@ func (o *onlyBase64) Read(p []byte) (int, error) {
 			return k, err
 		}
 	}
-}
-
-// base64Writer writes lines of 76 octets.
-type base64Writer struct {
-	w   io.Writer
-	enc io.WriteCloser
-	col int
-}
-
-func newBase64(w io.Writer) *base64Writer {
-	b := &base64Writer{w: w}
-	b.enc = base64.NewEncoder(base64.StdEncoding, (*lines76)(b))
-	return b
-}
-
-func (b *base64Writer) Write(p []byte) (int, error) { return b.enc.Write(p) }
-func (b *base64Writer) Close() error                { return b.enc.Close() }
-
-type lines76 base64Writer
-
-func (l *lines76) Write(p []byte) (int, error) {
-	total := len(p)
-	for len(p) > 0 {
-		if l.col == 76 {
-			if _, err := io.WriteString(l.w, "\r\n"); err != nil {
-				return 0, err
-			}
-			l.col = 0
-		}
-		n := min(76-l.col, len(p))
-		if _, err := l.w.Write(p[:n]); err != nil {
-			return 0, err
-		}
-		l.col += n
-		p = p[n:]
-	}
-	return total, nil
 }

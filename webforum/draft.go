@@ -1,7 +1,6 @@
 package webforum
 
 import (
-	"encoding/base64"
 	"fmt"
 	"io"
 	"mime"
@@ -112,54 +111,11 @@ func writeParts(w io.Writer, text string, files []upload, kept []*content.Part) 
 		if _, err := u.data.Seek(0, io.SeekStart); err != nil {
 			return err
 		}
-		if err := writeBase64(w, u.data); err != nil {
+		if err := content.CopyBase64(w, u.data); err != nil {
 			return err
 		}
 	}
 	_, err = fmt.Fprintf(w, "\r\n--%s--\r\n", boundary)
-	return err
-}
-
-func writeBase64(w io.Writer, r io.Reader) error {
-	lines := &lineBreaker{w: w}
-	b64 := base64.NewEncoder(base64.StdEncoding, lines)
-	if _, err := io.Copy(b64, r); err != nil {
-		return err
-	}
-	if err := b64.Close(); err != nil {
-		return err
-	}
-	return lines.end()
-}
-
-// lineBreaker ends lines after 76 octets: RFC 2045 §6.8.
-type lineBreaker struct {
-	w   io.Writer
-	col int
-	out []byte
-}
-
-func (l *lineBreaker) Write(p []byte) (int, error) {
-	l.out = l.out[:0]
-	for rest := p; len(rest) > 0; {
-		n := min(76-l.col, len(rest))
-		l.out = append(l.out, rest[:n]...)
-		rest = rest[n:]
-		if l.col += n; l.col == 76 {
-			l.out, l.col = append(l.out, '\r', '\n'), 0
-		}
-	}
-	if _, err := l.w.Write(l.out); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
-
-func (l *lineBreaker) end() error {
-	if l.col == 0 {
-		return nil
-	}
-	_, err := io.WriteString(l.w, "\r\n")
 	return err
 }
 

@@ -61,7 +61,7 @@ func writeKept(w io.Writer, p *content.Part) error {
 		if err != nil {
 			return err
 		}
-		return writeBase64(w, bytes.NewReader(p.Bytes()))
+		return content.CopyBase64(w, bytes.NewReader(p.Bytes()))
 	}
 	sum := ""
 	if d.SHA256 != "" {

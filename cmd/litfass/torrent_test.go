@@ -4,7 +4,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -13,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/litfass/litfass/article/content"
 )
 
 // TestAttachmentTravels: a post with a large attachment becomes a small article
@@ -81,13 +82,9 @@ func percent(t *testing.T, hexHash string) string {
 }
 
 func base64Lines(b []byte) string {
-	s := base64.StdEncoding.EncodeToString(b)
 	var out strings.Builder
-	for len(s) > 76 {
-		out.WriteString(s[:76] + "\r\n")
-		s = s[76:]
-	}
-	return out.String() + s + "\r\n"
+	_ = content.CopyBase64(&out, bytes.NewReader(b)) // into memory
+	return out.String()
 }
 
 func TestTorrentCommands(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 )
 
 // feedHost is the right side of the ids of feed articles. It is nobody's name, so
@@ -401,5 +402,5 @@ func writeFile(m *multipart.Writer, f attachment) error {
 	if err != nil {
 		return err
 	}
-	return base64Lines(w, f.content)
+	return content.CopyBase64(w, f.content)
 }

@@ -3,6 +3,7 @@ package courier
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -83,7 +84,7 @@ func (c *Courier) digestOf(ctx context.Context, name article.Group, to []string)
 
 // digestMail gathers the articles from number lo on, and says up to which.
 func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) (raw []byte, high uint64, err error) {
-	boundary := fmt.Sprintf("=_digest.%x.%x", lo, g.High)
+	boundary := "=_digest." + rand.Text() // nobody can put it into an article
 	var list, parts bytes.Buffer
 	n := 0
 	high = g.High
@@ -92,7 +93,7 @@ func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) 
 			return nil, 0, err
 		}
 		if n == digestArticles || parts.Len() > digestOctets {
-			high = e.Places[0].Number - 1
+			high = numberIn(e, g.Name) - 1
 			break
 		}
 		a, err := c.cfg.Spool.Open(ctx, e.Seq)
@@ -105,7 +106,7 @@ func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) 
 		n++
 		who, _ := content.Author(e.From)
 		fmt.Fprintf(&list, "%3d. %s (%s)\r\n", n, content.Header(e.Subject), who)
-		fmt.Fprintf(&parts, "--%s\r\nContent-Type: message/rfc822\r\n\r\n%s\r\n", boundary, a.Octets())
+		fmt.Fprintf(&parts, "--%s\r\nContent-Type: message/rfc822\r\n\r\n%s\r\n", boundary, whole(a))
 	}
 	if n == 0 {
 		return nil, high, nil
@@ -115,8 +116,19 @@ func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) 
 	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\nSubject: %s: %d articles\r\nDate: %s\r\nMessage-ID: <digest.%x.%x@%s>\r\n", c.address(string(g.Name)),
 		c.address(string(g.Name)), g.Name, n, article.FormatDate(now), lo, now.Unix(), c.cfg.Domain)
 	b.Write(c.listFields(g, ""))
-	fmt.Fprintf(&b, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"m%s\"\r\n\r\n--m%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n%s",
-		boundary, boundary, base64Lines(list.Bytes()))
+	fmt.Fprintf(&b, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"m%s\"\r\n\r\n--m%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n",
+		boundary, boundary)
+	_ = content.CopyBase64(&b, &list) // into memory
 	fmt.Fprintf(&b, "--m%s\r\nContent-Type: multipart/digest; boundary=\"%s\"\r\n\r\n%s--%s--\r\n--m%s--\r\n", boundary, boundary, parts.Bytes(), boundary, boundary)
 	return b.Bytes(), high, nil
+}
+
+// numberIn is an article's number in a group that it is filed in.
+func numberIn(e spool.Entry, g article.Group) uint64 {
+	for _, p := range e.Places {
+		if p.Group == g {
+			return p.Number
+		}
+	}
+	return 0
 }

@@ -2,7 +2,6 @@ package courier
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -142,15 +141,4 @@ func (c *Courier) decide(ctx context.Context, verb, token, from string) error {
 	}
 	return c.Send(ctx, poster, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Not posted: " + content.Header(h.Subject)}, {"Auto-Submitted", "auto-replied"}},
 		"A moderator decided not to let your article in.\n")
-}
-
-// base64Lines is b in lines of 76 octets.
-func base64Lines(b []byte) string {
-	s := base64.StdEncoding.EncodeToString(b)
-	var out strings.Builder
-	for len(s) > 76 {
-		out.WriteString(s[:76] + "\r\n")
-		s = s[76:]
-	}
-	return out.String() + s + "\r\n"
 }

@@ -79,7 +79,9 @@ func (c *Courier) wrap(a *article.Article, g spool.GroupInfo, from string) lette
 	_, _ = q.Write([]byte(strings.ReplaceAll(textOf(a, 0, maxReadable, "[cut here: the rest is in the attached article]\n"), "\n", "\r\n"))) // into memory
 	_ = q.Close()
 	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment; filename=\"article.eml\"\r\n"+
-		"Content-Transfer-Encoding: base64\r\n\r\n%s--%s--\r\n", boundary, base64Lines(whole(a)), boundary)
+		"Content-Transfer-Encoding: base64\r\n\r\n", boundary)
+	_ = content.CopyBase64(&b, bytes.NewReader(whole(a))) // into memory
+	fmt.Fprintf(&b, "--%s--\r\n", boundary)
 	return letter{head: h.Bytes(), body: b.Bytes()}
 }
 
