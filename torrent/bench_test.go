@@ -43,7 +43,7 @@ func many(b *testing.B, n int) (*Store, []Infohash) {
 	if err := os.WriteFile(tmp, data, 0o600); err != nil {
 		b.Fatal(err)
 	}
-	if err := s.fileBlob(sum, tmp, first.Length); err != nil {
+	if err := s.fileBlob(sum, tmp); err != nil {
 		b.Fatal(err)
 	}
 	d, _, _ := parseBencode(first.Raw)

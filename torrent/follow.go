@@ -132,7 +132,7 @@ func (f *Follower) policy(ctx context.Context, e spool.Entry) (policy, error) {
 }
 
 func (f *Follower) fetch(a Attachment, p policy, e spool.Entry) {
-	if f.Engine == nil || !p.mirror && p.copies == 0 || a.Length > f.Store.cfg.MaxAuto || f.Believe == nil || !f.Believe(e) {
+	if f.Engine == nil || !p.mirror && p.copies == 0 || a.Length > f.Store.cfg.MaxAuto || f.Believe == nil || f.Store.gone(a.Hash) || !f.Believe(e) {
 		return
 	}
 	w := wish{hash: a.Hash, length: a.Length, copies: p.copies, seeds: f.Seeds}
@@ -200,7 +200,7 @@ func (e *Engine) grant() {
 				continue
 			}
 		}
-		if w.copies > 0 && w.known() >= w.copies {
+		if w.copies > 0 && w.known() >= w.copies || e.store.gone(w.hash) {
 			continue
 		}
 		if err := e.store.roomUnasked(w.length); err != nil {

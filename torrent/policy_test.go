@@ -28,16 +28,22 @@ func (o oneArticle) Open(context.Context, spool.Seq) (*article.Article, error) {
 	return article.Parse(o.raw, article.Limits{})
 }
 
+// announced is an article that carries an attachment, as a spool has it.
+func announced(s *Store, a Attachment) ([]byte, spool.Entry) {
+	typ, body := s.Announcement(a, "hello", "=_b")
+	raw := []byte("From: a@b.c\r\nNewsgroups: a.b\r\nSubject: x\r\nMessage-ID: <1@x>\r\nDate: Tue, 24 Nov 2026 00:00:00 +0000\r\nPath: x!not-for-mail\r\n" +
+		"MIME-Version: 1.0\r\nContent-Type: " + typ + "\r\n\r\n" + strings.ReplaceAll(strings.ReplaceAll(string(body), "\r\n", "\n"), "\n", "\r\n") + ".\r\n")
+	entry := spool.Entry{Seq: 1, Places: []spool.Place{{Group: "a.b", Number: 1}}}
+	entry.ID, entry.Has = "<1@x>", article.HasMIME
+	return raw, entry
+}
+
 // TestPolicies: what a follower fetches unasked, by the group's setting (spec §4).
 func TestPolicies(t *testing.T) {
 	seed := newStore(t, nil)
 	in, sum := add(t, seed, "a.bin", content(100000), Owner{})
 	from := newEngine(t, seed, nil)
-	typ, body := seed.Announcement(NewAttachment(in, sum, ""), "hello", "=_b")
-	raw := []byte("From: a@b.c\r\nNewsgroups: a.b\r\nSubject: x\r\nMessage-ID: <1@x>\r\nDate: Tue, 24 Nov 2026 00:00:00 +0000\r\nPath: x!not-for-mail\r\n" +
-		"MIME-Version: 1.0\r\nContent-Type: " + typ + "\r\n\r\n" + strings.ReplaceAll(strings.ReplaceAll(string(body), "\r\n", "\n"), "\n", "\r\n") + ".\r\n")
-	entry := spool.Entry{Seq: 1, Places: []spool.Place{{Group: "a.b", Number: 1}}}
-	entry.ID, entry.Has = "<1@x>", article.HasMIME
+	raw, entry := announced(seed, NewAttachment(in, sum, ""))
 	for _, c := range []struct {
 		name, fetch string
 		strangers   bool
@@ -107,6 +113,83 @@ func TestPolicies(t *testing.T) {
 				t.Error("fetched")
 			}
 		})
+	}
+}
+
+// TestDiscardHolds: what somebody here removed is not brought back by an article,
+// whether its follower saw it before or after; who asks for it gets it.
+func TestDiscardHolds(t *testing.T) {
+	t.Parallel()
+	seed := newStore(t, nil)
+	data := content(100000)
+	in, sum := add(t, seed, "a.bin", data, Owner{})
+	from := newEngine(t, seed, nil)
+	raw, entry := announced(seed, NewAttachment(in, sum, ""))
+	for _, c := range []struct {
+		name  string
+		after bool
+	}{{"article seen before", false}, {"article seen after", true}} {
+		to := newStore(t, func(c *Config) { c.Quota = 150000 })
+		add(t, to, "a.bin", data, Owner{})
+		e := newEngine(t, to, func(cfg *EngineConfig) { cfg.Peers = peersAt(from) })
+		f := &Follower{Store: to, Engine: e, Spool: oneArticle{raw, "mirror"}, Believe: func(spool.Entry) bool { return true }}
+		steps := []func() error{func() error { return f.Follow(t.Context(), entry) }, func() error { return to.Discard(in.Hash) }}
+		if c.after {
+			steps[0], steps[1] = steps[1], steps[0]
+		}
+		for _, step := range steps {
+			if err := step(); err != nil {
+				t.Fatalf("%s: %v", c.name, err)
+			}
+		}
+		r, err := to.Record(in.Hash)
+		if used, _ := to.Usage(); err != nil || r.State != Known || r.Refs != 1 || r.Class != Cache || used != 0 || countFiles(t, to) != 0 {
+			t.Errorf("%s: %+v, %v, %d octets in %d files", c.name, r, err, used, countFiles(t, to))
+		}
+		e.mu.Lock()
+		if len(e.wishes) != 0 || e.granting != 0 {
+			t.Errorf("%s: wishes %+v", c.name, e.wishes)
+		}
+		e.mu.Unlock()
+		if err := e.Fetch(ctxFor(t), in.Hash, Mirror); !errors.Is(err, errGone) {
+			t.Errorf("%s: a policy's fetch: %v", c.name, err)
+		}
+		if err := e.Fetch(ctxFor(t), in.Hash, Cache); err != nil || to.gone(in.Hash) {
+			t.Errorf("%s: who asks: %v", c.name, err)
+		}
+		checkContent(t, to, in.Hash, data)
+		if used, _ := to.Usage(); used != int64(len(data)) {
+			t.Errorf("%s: %d octets in use", c.name, used)
+		}
+	}
+}
+
+// TestDiscardWhileReferred: the removal comes while a follower is between reading a
+// record and writing it changed. The torrent must not come back as one that is here.
+func TestDiscardWhileReferred(t *testing.T) {
+	s := newStore(t, nil)
+	in, _ := add(t, s, "a.bin", content(1000), Owner{})
+	begun := make(chan struct{}, 2)
+	s.OnDrop(func(Infohash) { begun <- struct{}{} })
+	s.wmu.Lock()
+	r, err := s.Record(in.Hash)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	go func() { done <- s.Discard(in.Hash) }()
+	<-begun
+	r.Refs++
+	if err := s.put(r, nil); err != nil {
+		t.Fatal(err)
+	}
+	s.wmu.Unlock()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	r, err = s.Record(in.Hash)
+	if used, _ := s.Usage(); err != nil || r.State != Known || r.Refs != 1 || used != 0 || countFiles(t, s) != 0 {
+		t.Errorf("%+v, %v, %d octets", r, err, used)
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/litfass/litfass/internal/state"
@@ -42,7 +44,7 @@ func (s *Store) Reserve(n int64, o Owner) error {
 		if !ok {
 			return fmt.Errorf("%w: %d octets are asked for, %d are left (%s)", ErrQuota, n, max(room, 0), short)
 		}
-		if err := s.Remove(victim); err != nil {
+		if err := s.remove(victim, nil, (*Record).spare); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}
@@ -117,11 +119,10 @@ func (s *Store) victim() (Infohash, bool) {
 	defer s.mu.Unlock()
 	var best *Record
 	for _, r := range s.index {
-		dead := r.Until != 0 && r.Refs == 0 && r.Class != Own
-		if r.Pinned || r.State == Known || r.State == Partial || r.Class != Cache && !dead {
+		if !r.spare() {
 			continue
 		}
-		if best == nil || cmp.Or(-cmp.Compare(b2i(dead), b2i(best.Until != 0)), cmp.Compare(r.Wanted, best.Wanted)) < 0 {
+		if best == nil || cmp.Or(-cmp.Compare(b2i(r.dead()), b2i(best.dead())), cmp.Compare(r.Wanted, best.Wanted)) < 0 {
 			best = r
 		}
 	}
@@ -129,6 +130,14 @@ func (s *Store) victim() (Infohash, bool) {
 		return Infohash{}, false
 	}
 	return best.Hash, true
+}
+
+// dead says that no article names a torrent any more: it waits for its end of grace.
+func (r *Record) dead() bool { return r.Until != 0 && r.Refs == 0 && r.Class != Own }
+
+// spare says that a torrent may go when room is needed.
+func (r *Record) spare() bool {
+	return !r.Pinned && r.Complete() && (r.Class == Cache || r.dead())
 }
 
 func b2i(b bool) int {
@@ -211,17 +220,50 @@ func (s *Store) claimed(h Infohash) bool {
 	return slices.ContainsFunc(s.References(h), func(r Reference) bool { return !r.Sum.IsZero() })
 }
 
+// errGone: somebody here removed the torrent, and no policy brings it back.
+var errGone = fmt.Errorf("%w: it was removed here", ErrNotFound)
+
+// Discard is Remove at somebody's word: no policy fetches the torrent again, also
+// not for an article that is seen only now. Who asks for it still gets it; Deny is
+// what forbids that.
+func (s *Store) Discard(h Infohash) error {
+	at := []byte(strconv.FormatInt(s.now(), 10))
+	return s.remove(h, func(tx *state.Tx) error { return tx.Put(bGone, h.String(), at) }, nil)
+}
+
+// gone says whether somebody here removed the torrent and nobody asked for it since.
+func (s *Store) gone(h Infohash) (yes bool) {
+	_ = s.db.View(func(tx *state.Tx) error { yes = tx.Get(bGone, h.String()) != nil; return nil })
+	return yes
+}
+
 // Remove deletes a torrent: its record, and its octets unless another infohash
 // points to them. References stay: an article that is still there names it.
-func (s *Store) Remove(h Infohash) error {
+func (s *Store) Remove(h Infohash) error { return s.remove(h, nil, nil) }
+
+// remove deletes a torrent of which still, unless nil, holds now. more, unless nil,
+// is written with it.
+func (s *Store) remove(h Infohash, more func(tx *state.Tx) error, still func(*Record) bool) error {
+	s.dropped(h) // nobody is to write any more
+	err := s.erase(h, more, still)
+	s.dropped(h) // who came meanwhile
+	return err
+}
+
+func (s *Store) dropped(h Infohash) {
+	for _, fn := range s.onDrop {
+		fn(h)
+	}
+}
+
+func (s *Store) erase(h Infohash, more func(tx *state.Tx) error, still func(*Record) bool) error {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
 	s.mu.Lock()
 	r, ok := s.index[h]
 	s.mu.Unlock()
-	if !ok {
+	if !ok || still != nil && !still(r) {
 		return ErrNotFound
-	}
-	for _, fn := range s.onDrop {
-		fn(h)
 	}
 	sums, err := s.Sums(h)
 	if err != nil && !errors.Is(err, ErrNotFound) {
@@ -248,12 +290,17 @@ func (s *Store) Remove(h Infohash) error {
 			}
 		}
 		for _, b := range []string{bSums, bPieces, bInfo, bRecord} {
-			if b == bRecord && r.Refs > 0 {
-				return tx.Put(bRecord, key, row)
-			}
 			if err := tx.Delete(b, key); err != nil {
 				return err
 			}
+		}
+		if r.Refs > 0 {
+			if err := tx.Put(bRecord, key, row); err != nil {
+				return err
+			}
+		}
+		if more != nil {
+			return more(tx)
 		}
 		return nil
 	})
@@ -381,7 +428,32 @@ func (s *Store) Sweep(ctx context.Context, live func(ctx context.Context, id str
 			return err
 		}
 	}
-	return nil
+	return s.forgetGone()
+}
+
+// forgetGone drops the marks of Discard that no article can be late for any more.
+func (s *Store) forgetGone() error {
+	old := map[string]bool{}
+	err := s.db.View(func(tx *state.Tx) error {
+		tx.Each(bGone, "", "", func(key string, v []byte) bool {
+			at, err := strconv.ParseInt(string(v), 10, 64)
+			old[key] = err != nil || s.now()-at > int64(goneGrace.Seconds())
+			return true
+		})
+		return nil
+	})
+	maps.DeleteFunc(old, func(_ string, yes bool) bool { return !yes })
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	return s.db.Update(func(tx *state.Tx) error {
+		for key := range old {
+			if err := tx.Delete(bGone, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (s *Store) sweepOne(ctx context.Context, r Record, live func(context.Context, string) (bool, error)) error {
@@ -395,32 +467,46 @@ func (s *Store) sweepOne(ctx context.Context, r Record, live func(context.Contex
 			dead = append(dead, ref.ID)
 		}
 	}
-	now := s.now()
 	if len(dead) > 0 {
-		s.wmu.Lock()
-		defer s.wmu.Unlock()
-		if now, err := s.Record(r.Hash); err == nil {
-			r = now // as it is by now: asking took its time
-		}
-		if r.Refs = max(r.Refs-len(dead), 0); r.Refs == 0 && !r.Pinned {
-			r.Class, r.Until = Cache, now+int64(s.cfg.Grace.Seconds())
-		}
-		err := s.put(r, func(tx *state.Tx) error {
-			for _, id := range dead {
-				if err := tx.Delete(bRef, r.Hash.String()+"/"+id); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := s.unrefer(r.Hash, dead); err != nil {
 			return err
 		}
 	}
-	stalled := r.State == Partial && !r.Pinned && now-max(r.Progress, r.Wanted, r.Added) > int64(stalledGrace.Seconds())
-	ended := r.Until != 0 && now > r.Until && r.Refs == 0 && !r.Pinned
-	if stalled || ended {
-		return s.Remove(r.Hash)
+	now, err := s.Record(r.Hash)
+	if err != nil || !s.ended(&now) {
+		return nil // removed meanwhile, or it stays
+	}
+	if err := s.remove(r.Hash, nil, s.ended); !errors.Is(err, ErrNotFound) {
+		return err
 	}
 	return nil
+}
+
+// ended says that a torrent has outlived its time.
+func (s *Store) ended(r *Record) bool {
+	now := s.now()
+	stalled := r.State == Partial && now-max(r.Progress, r.Wanted, r.Added) > int64(stalledGrace.Seconds())
+	return !r.Pinned && (stalled || r.Until != 0 && now > r.Until && r.Refs == 0)
+}
+
+// unrefer forgets articles that are gone. Without any, what is not pinned becomes
+// cache and has its grace.
+func (s *Store) unrefer(h Infohash, dead []string) error {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	r, err := s.Record(h)
+	if err != nil {
+		return nil // removed meanwhile
+	}
+	if r.Refs = max(r.Refs-len(dead), 0); r.Refs == 0 && !r.Pinned {
+		r.Class, r.Until = Cache, s.now()+int64(s.cfg.Grace.Seconds())
+	}
+	return s.put(r, func(tx *state.Tx) error {
+		for _, id := range dead {
+			if err := tx.Delete(bRef, h.String()+"/"+id); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }

@@ -106,6 +106,7 @@ type Config struct {
 const (
 	defaultGrace = 7 * 24 * time.Hour  // from the last reference to deletion
 	unnamedGrace = 30 * 24 * time.Hour // an own torrent that no article ever named: it may wait for a moderator
+	goneGrace    = 90 * 24 * time.Hour // how long a removal holds against articles that come late
 	stalledGrace = 30 * 24 * time.Hour // unfinished and without progress
 	wantedEvery  = 60                  // seconds: how exact Wanted is, to spare writes
 )

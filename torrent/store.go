@@ -37,6 +37,7 @@ const (
 	bRef    = "torrent-ref"   // infohash + "/" + Message-ID: SHA-256 the article names, or nothing
 	bDeny   = "torrent-deny"  // infohash or SHA-256: reason
 	bPieces = "torrent-piece" // infohash: bits of pieces that are here
+	bGone   = "torrent-gone"  // infohash: Unix seconds when somebody here removed it
 )
 
 // Store keeps torrents' files, each once per SHA-256, and the index of
@@ -53,7 +54,7 @@ type Store struct {
 	diskSize func(dir string) (int64, error)
 	openPart func(path string) (partFile, error) // to write a file that is being fetched
 
-	wmu sync.Mutex // held from reading a record to writing it changed
+	wmu sync.Mutex // held from reading a record to writing it changed, its files moved or removed
 
 	mu      sync.Mutex
 	index   map[Infohash]*Record
@@ -296,7 +297,7 @@ func (s *Store) Add(ctx context.Context, r io.Reader, length int64, name string,
 	if err := s.Reserve(reserved, o); err != nil {
 		return nil, Sum{}, err
 	}
-	defer s.release(reserved)
+	defer func() { s.release(reserved) }()
 	tmp, err := os.CreateTemp(filepath.Join(s.cfg.Dir, "tmp"), "add-*")
 	if err != nil {
 		return nil, Sum{}, fmt.Errorf("add %s: %w", name, err)
@@ -313,7 +314,7 @@ func (s *Store) Add(ctx context.Context, r io.Reader, length int64, name string,
 		if err := s.Reserve(in.Length, o); err != nil {
 			return nil, Sum{}, err
 		}
-		defer s.release(in.Length)
+		reserved = in.Length
 	}
 	if err := s.denied(in.Hash, sum); err != nil {
 		return nil, Sum{}, err
@@ -321,7 +322,11 @@ func (s *Store) Add(ctx context.Context, r io.Reader, length int64, name string,
 	if err := tmp.Sync(); err != nil {
 		return nil, Sum{}, fmt.Errorf("add %s: %w", name, err)
 	}
-	return in, sum, s.adopt(in, sum, tmp.Name(), o)
+	err = s.adopt(in, sum, tmp.Name(), o)
+	if err == nil {
+		reserved = 0 // counted
+	}
+	return in, sum, err
 }
 
 func (s *Store) copyIn(ctx context.Context, tmp *os.File, r io.Reader, length int64, name string, progress func(int64)) (*Info, Sum, error) {
@@ -367,11 +372,18 @@ func (m *meter) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// adopt files the octets at path, synced, as the one file of torrent in.
+// adopt files the octets at path, synced and reserved, as the one file of torrent in.
 func (s *Store) adopt(in *Info, sum Sum, path string, o Owner) error {
-	if err := s.fileBlob(sum, path, in.Length); err != nil {
-		return err
+	fetching, err := s.adoptAs(in, sum, path, o)
+	if err == nil && fetching {
+		s.dropped(in.Hash) // it need not go on
+		_ = os.RemoveAll(s.partDir(in.Hash))
 	}
+	return err
+}
+
+// adoptAs is adopt's change of the index. It says whether the torrent was partial.
+func (s *Store) adoptAs(in *Info, sum Sum, path string, o Owner) (fetching bool, err error) {
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
 	now := s.now()
@@ -379,12 +391,40 @@ func (s *Store) adopt(in *Info, sum Sum, path string, o Owner) error {
 		Author: o.Author, Group: o.Group, Added: now, Wanted: now}
 	if old, err := s.Record(in.Hash); err == nil {
 		r.Refs, r.Added, r.Class, r.Pinned = old.Refs, old.Added, max(old.Class, r.Class), old.Pinned || r.Pinned
-		r.WebSeeds, r.Trackers = old.WebSeeds, old.Trackers
+		r.WebSeeds, r.Trackers, fetching = old.WebSeeds, old.Trackers, old.State == Partial
 	}
 	if r.Refs == 0 && r.Class != Cache {
 		r.Until = now + int64(unnamedGrace.Seconds())
 	}
-	return s.put(r, s.filing(in, []Sum{sum}))
+	err = s.keep(r, in, []Sum{sum}, func(int) string { return path })
+	if err == nil && fetching {
+		s.release(in.Length) // what the fetch had reserved
+	}
+	return fetching, err
+}
+
+// keep gives the synced files of a torrent, the i-th at path(i), their places, writes
+// its record, and counts them in the place of the octets that were reserved for them.
+// The caller holds wmu.
+func (s *Store) keep(r Record, in *Info, sums []Sum, path func(i int) string) error {
+	for i, sum := range sums {
+		if err := s.fileBlob(sum, path(i)); err != nil {
+			return err
+		}
+	}
+	if err := s.put(r, s.filing(in, sums)); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.used -= in.Length
+	for i, sum := range sums {
+		if _, was := s.blobs[sum]; !was {
+			s.blobs[sum] = in.Files[i].Length
+			s.used += in.Files[i].Length
+		}
+	}
+	return nil
 }
 
 // filing writes the rows of a complete torrent.
@@ -401,8 +441,10 @@ func (s *Store) filing(in *Info, sums []Sum) func(tx *state.Tx) error {
 		if err := tx.Put(bInfo, in.Hash.String(), in.Raw); err != nil {
 			return err
 		}
-		if err := tx.Delete(bPieces, in.Hash.String()); err != nil {
-			return err
+		for _, b := range []string{bPieces, bGone} {
+			if err := tx.Delete(b, in.Hash.String()); err != nil {
+				return err
+			}
 		}
 		return tx.Put(bSums, in.Hash.String(), all)
 	}
@@ -410,7 +452,7 @@ func (s *Store) filing(in *Info, sums []Sum) func(tx *state.Tx) error {
 
 // fileBlob gives the synced file at path its place under its SHA-256. Where the
 // file system has no links, path is gone afterwards.
-func (s *Store) fileBlob(sum Sum, path string, size int64) error {
+func (s *Store) fileBlob(sum Sum, path string) error {
 	to := s.blobPath(sum)
 	if err := os.MkdirAll(filepath.Dir(to), 0o750); err != nil {
 		return fmt.Errorf("file a torrent's content: %w", err)
@@ -425,12 +467,6 @@ func (s *Store) fileBlob(sum Sum, path string, size int64) error {
 			return err
 		}
 	}
-	s.mu.Lock()
-	if _, was := s.blobs[sum]; !was {
-		s.blobs[sum] = size
-		s.used += size
-	}
-	s.mu.Unlock()
 	return nil
 }
 
@@ -557,18 +593,24 @@ func (s *Store) begin(in *Info, class Class) error {
 	}
 	s.wmu.Lock()
 	defer s.wmu.Unlock()
-	if now, err := s.Record(in.Hash); err == nil {
-		r = now
+	r, err = s.Record(in.Hash)
+	if err == nil && class == Mirror && s.gone(in.Hash) {
+		err = errGone
 	}
-	if r.State >= Partial {
+	if err != nil || r.State >= Partial {
 		s.release(in.Length)
-		return nil
+		return err
 	}
 	r.State, r.Length, r.Wanted, r.Class = Partial, in.Length, s.now(), max(r.Class, class)
 	if r.Name == "" {
 		r.Name = CleanName(in.Name)
 	}
-	err = s.put(r, func(tx *state.Tx) error { return tx.Put(bInfo, in.Hash.String(), in.Raw) })
+	err = s.put(r, func(tx *state.Tx) error {
+		if err := tx.Delete(bGone, in.Hash.String()); err != nil { // somebody asked for it
+			return err
+		}
+		return tx.Put(bInfo, in.Hash.String(), in.Raw)
+	})
 	if err != nil {
 		s.release(in.Length)
 	}
@@ -601,27 +643,34 @@ func (s *Store) finish(ctx context.Context, in *Info) error {
 		}
 		return errors.Join(ErrMismatch, err)
 	}
-	for i, f := range in.Files {
-		if err := s.fileBlob(sums[i], s.partPath(in.Hash, i), f.Length); err != nil {
-			return err
-		}
-	}
-	s.wmu.Lock()
-	r, err := s.Record(in.Hash)
-	if err == nil {
-		r.State, r.Progress = Here, s.now()
-		if good {
-			r.State = Verified
-		}
-		err = s.put(r, s.filing(in, sums))
-	}
-	s.wmu.Unlock()
-	if err != nil {
+	if err := s.complete(in, sums, good); err != nil {
 		return err
 	}
-	s.release(in.Length)
 	_ = os.RemoveAll(s.partDir(in.Hash)) // empty now
 	return nil
+}
+
+// complete makes a partial torrent one that is here.
+func (s *Store) complete(in *Info, sums []Sum, good bool) error {
+	s.wmu.Lock()
+	defer s.wmu.Unlock()
+	r, err := s.Record(in.Hash)
+	switch {
+	case err != nil:
+		return err
+	case r.Complete(): // added meanwhile
+		return nil
+	case r.State != Partial: // removed meanwhile; an article still names it
+		return ErrNotFound
+	}
+	r.State, r.Progress = Here, s.now()
+	if good {
+		r.State = Verified
+	}
+	if err := s.keep(r, in, sums, func(i int) string { return s.partPath(in.Hash, i) }); err != nil {
+		return err
+	}
+	return s.recheck(r)
 }
 
 func (s *Store) hashPart(ctx context.Context, h Infohash, i int, length int64) (sum Sum, err error) {

@@ -198,6 +198,7 @@ func (c *control) groupRm(ctx context.Context, in groupJSON) (groupJSON, error) 
 	if err != nil {
 		return in, noGroup(in.Name, err)
 	}
+	c.core.torrents.articlesGone()
 	return in, nil
 }
 

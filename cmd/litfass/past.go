@@ -11,9 +11,10 @@ func (k *core) superseded(_ context.Context, old *article.Article, by article.ID
 	return k.past.Keep(old, by)
 }
 
-// withdrawn has the thread index forget an article at once, where a forum runs;
-// its sweep would find it later.
+// withdrawn has the thread index forget an article at once, where a forum runs, and
+// its attachments looked at; their sweeps would find it later.
 func (k *core) withdrawn(_ context.Context, id article.ID) {
+	k.torrents.articlesGone()
 	x := k.threads.Load()
 	if x == nil {
 		return

@@ -29,6 +29,15 @@ type torrentRoom struct {
 	engine  *torrent.Engine
 	tracker *tracker.Tracker
 	pages   http.Handler
+	lost    chan struct{} // holds one when articles went that a sweep need not wait for
+}
+
+// articlesGone has the files of articles that just went looked at soon.
+func (r *torrentRoom) articlesGone() {
+	select {
+	case r.lost <- struct{}{}:
+	default:
+	}
 }
 
 // tracks says whether /announce is answered.
@@ -55,7 +64,7 @@ func (k *core) openTorrents(context.Context) error {
 	if err != nil {
 		return err
 	}
-	k.torrents.store = s
+	k.torrents.store, k.torrents.lost = s, make(chan struct{}, 1)
 	k.agent.Detach = detacher{&torrent.Detacher{Store: s, Groups: k.spool}}
 	k.shut = append(k.shut, func() error {
 		if k.torrents.engine == nil {
@@ -270,19 +279,30 @@ func (s *server) mayFetch(r *http.Request) bool {
 	return false
 }
 
+// Rounds over all torrents: now and then, and soon after articles went.
+const (
+	sweepTorrentsEvery = 10 * time.Minute
+	sweepTorrentsPause = 10 * time.Second // many may go one by one
+)
+
 // sweepTorrents asks the spool now and then what is still there.
 func (s *server) sweepTorrents(ctx context.Context) {
-	tick := time.NewTicker(10 * time.Minute)
+	room := &s.core.torrents
+	tick := time.NewTicker(sweepTorrentsEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			err := s.core.torrents.store.Sweep(ctx, s.core.stored)
-			if err != nil && ctx.Err() == nil {
-				s.log.Warn("torrents: sweep", "error", err)
-			}
+		case <-room.lost:
+		}
+		if err := room.store.Sweep(ctx, s.core.stored); err != nil && ctx.Err() == nil {
+			s.log.Warn("torrents: sweep", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(sweepTorrentsPause):
 		}
 	}
 }

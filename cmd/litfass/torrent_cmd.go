@@ -30,7 +30,8 @@ func torrentRows() []command {
 		{name: "list", short: "torrents that are here or known", run: cmdTorrentList},
 		{name: "get", args: "MAGNET [-o FILE]", short: "fetch a torrent into the store; its file into FILE", run: cmdTorrentGet},
 		{name: "rm", args: "MAGNET|INFOHASH [--deny REASON]", short: "remove a torrent; --deny: never take it again", run: cmdTorrentRm,
-			long: "With --deny a SHA-256 may be named too."},
+			long: "No group's policy brings it back, also if an article that names it comes later; who opens it here still fetches it. " +
+				"With --deny nobody does, and a SHA-256 may be named too."},
 	}}}
 }
 
@@ -250,7 +251,7 @@ func (c *control) torrentActs() {
 		}
 		h, err := torrent.ParseInfohash(in["hash"])
 		if err == nil {
-			err = s.Remove(h)
+			err = s.Discard(h)
 		}
 		if errors.Is(err, torrent.ErrNotFound) {
 			err = fmt.Errorf("%s is not here; \"litfass torrent list\" shows what is", in["hash"])
