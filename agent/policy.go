@@ -65,6 +65,8 @@ type Peer struct {
 
 	Share int64 // octets that its articles may hold of the disk; 0: no limit (PeerQuota)
 
+	Paused bool // what it offers is to come later
+
 	From []netip.Prefix // addresses from which it needs neither key nor login
 }
 

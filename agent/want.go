@@ -164,10 +164,16 @@ func (a *Agent) want(ctx context.Context, id article.ID, o Origin) error {
 	return nil
 }
 
-// unwelcome refuses an id that is known, or whose article was refused before.
+// unwelcome refuses an id that is known, that a paused peer offers, or whose
+// article was refused before.
 func (a *Agent) unwelcome(ctx context.Context, id article.ID, o Origin) error {
 	if err := a.known(ctx, id, o); err != nil {
 		return err
+	}
+	if o.Peer != "" && a.Peers != nil {
+		if p, ok := a.Peers.Peer(o.Peer); ok && p.Paused {
+			return &Refusal{Reason: Busy, Code: "paused", Text: "the exchange with you is paused here, try again later"}
+		}
 	}
 	if a.refused.has(refusalKey(id, "")) || o.Peer != "" && a.refused.has(refusalKey(id, o.Peer)) {
 		return &Refusal{Reason: Unwanted, Code: "refused-before", Text: "was refused before"}

@@ -407,6 +407,16 @@ func (s *Store) Allow(hash string) error {
 	return nil
 }
 
+// Denied returns the deny list: the reason of each infohash and SHA-256.
+func (s *Store) Denied() (map[string]string, error) {
+	out := map[string]string{}
+	err := s.db.View(func(tx *state.Tx) error {
+		tx.Each(bDeny, "", "", func(hash string, why []byte) bool { out[hash] = string(why); return true })
+		return nil
+	})
+	return out, err
+}
+
 func (s *Store) denied(h Infohash, sum Sum) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

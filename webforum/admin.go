@@ -1,10 +1,12 @@
 package webforum
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
 	"errors"
-	"fmt"
-	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,12 +24,14 @@ type Admin interface {
 	// AddAccount makes an account and returns its recovery words; what the error
 	// says may be shown.
 	AddAccount(ctx context.Context, name, email, password string, admin bool) (words string, err error)
-	// SetAccount changes what an account moderates and may post a day.
 	SetAccount(ctx context.Context, name string, a AccountChange) error
 	// PutGroup makes a group (add) or changes it.
 	PutGroup(ctx context.Context, add bool, g GroupChange) error
 	// BanAccount bars an account, or lifts that; by is whom the log names.
 	BanAccount(ctx context.Context, name string, lift bool, reason, by string) error
+	PeerAdmin
+	FeedAdmin
+	TorrentAdmin
 }
 
 // Overview is how the node is doing.
@@ -48,21 +52,6 @@ type Overview struct {
 	TorrentsAbsent bool     // this node has no torrents
 }
 
-// PeerState is how it stands with a neighbour.
-type PeerState struct {
-	Name, Address, Sentence string
-	Connected               bool
-	Lag                     uint64
-	Accepted, Refused       uint64
-	LastError, ErrorAt      string
-}
-
-// FeedState is how a polled feed is doing.
-type FeedState struct {
-	URL, Group, Title, State, LastError string
-	Articles                            int
-}
-
 // Sample is what was measured at one time.
 type Sample struct {
 	At      time.Time
@@ -73,18 +62,24 @@ type Sample struct {
 
 // Member is an account as administrators see it.
 type Member struct {
-	Name, Email, Identity string
-	Admin, Peer           bool
-	Seen                  time.Time
-	BanReason             string // "": not barred
+	Name, Identity string
+	Peer           bool
+	Seen           time.Time
+	BanReason      string // "": not barred
+	Today          int64  // articles posted today
+	TodayOctets    int64
 	AccountChange
 }
 
-// AccountChange is what administrators may change of an account: a wildmat of the
-// groups it moderates ("": none), and its articles a day (0: as for all).
+// AccountChange is what administrators may change of an account: wildmats of the
+// groups it may read and post to ("": all) and moderates ("": none), and what it may
+// post a day (0 and "": as for all).
 type AccountChange struct {
-	Moderate    string
-	DayArticles int
+	Email                string
+	Admin                bool
+	Read, Post, Moderate string
+	DayArticles          int
+	DaySize              string // as in the configuration: 64MiB
 }
 
 // GroupChange is a group's settings as the form has them.
@@ -93,21 +88,36 @@ type GroupChange struct {
 	Post                         string // open, signed, none
 }
 
-type adminData struct {
-	Tab                          string
-	Tabs                         []viewLink
-	Error                        string
-	O                            Overview
-	Facts                        [][2]string
-	Charts                       []chart
-	Members                      []Member
-	Groups                       []adminGroup
-	One                          *adminGroup
-	Torrents, TorrentsOf, Uptime string
-	Form                         GroupChange
-	Adding                       bool
-	New                          Member
-	Words                        string // of the account that was just made
+// adminFrame is what all pages of the administration have.
+type adminFrame struct {
+	Tab   string
+	Tabs  []viewLink
+	Error string
+	Token string // of the forms
+	Stay  bool   // what an act brought is on the page it was asked for on
+}
+
+func (f *adminFrame) frame() *adminFrame { return f }
+
+type statusData struct {
+	adminFrame
+	O      Overview
+	Facts  [][2]string
+	Charts []chart
+}
+
+type groupsData struct {
+	adminFrame
+	Groups []adminGroup
+	Form   GroupChange
+	Adding bool
+}
+
+type accountsData struct {
+	adminFrame
+	Members []Member
+	New     Member
+	Words   string // of the account that was just made
 }
 
 type adminGroup struct {
@@ -116,25 +126,73 @@ type adminGroup struct {
 	Moderated         bool
 }
 
-// adminOnly lets administrators through.
+// adminOnly lets administrators through, and what they send only with the token of
+// their forms: no page of another origin knows it, whatever the browser tells.
 func (v *visitor) adminOnly() error {
 	if v.Admin == nil || v.account == nil || !v.account.Admin {
 		return errPage(http.StatusForbidden, "admin.only")
 	}
 	v.w.Header().Set("Cache-Control", "no-store")
+	if v.r.Method == http.MethodPost && subtle.ConstantTimeCompare([]byte(v.form().Get("token")), []byte(v.token())) != 1 {
+		return errPage(http.StatusForbidden, "admin.token")
+	}
 	return nil
 }
 
-func (v *visitor) adminPage(tab string, d *adminData) *page {
-	d.Tab = tab
-	for _, t := range [...][2]string{{"status", "/admin"}, {"groups", "/admin/groups"}, {"accounts", "/admin/accounts"}} {
-		d.Tabs = append(d.Tabs, viewLink{v.tx.T("admin." + t[0]), t[1], t[0] == tab})
+// token is what the forms of a session carry; it says nothing of the cookie.
+func (v *visitor) token() string {
+	sum := sha256.Sum256([]byte("litfass form " + v.session))
+	return base64.RawURLEncoding.EncodeToString(sum[:18])
+}
+
+// adminTabs are the pages of the administration, by their address below /admin.
+func (v *visitor) adminTabs(current string) (out []viewLink) {
+	for _, t := range [...]string{"status", "groups", "accounts", "peers", "feeds", "torrents"} {
+		href := "/admin/" + t
+		if t == "status" {
+			href = "/admin"
+		}
+		out = append(out, viewLink{v.tx.T("admin." + t), href, t == current})
 	}
-	p := &page{visitor: v, Name: "admin", Title: v.tx.T("admin." + tab), Data: d, NoIndex: true, Crumbs: []crumb{{v.tx.T("groups"), "/"}}}
-	if d.Error != "" {
+	return out
+}
+
+func (v *visitor) adminPage(tab string, d interface{ frame() *adminFrame }) *page {
+	f := d.frame()
+	f.Tab, f.Tabs, f.Token = tab, v.adminTabs(tab), v.token()
+	p := &page{visitor: v, Name: "admin_" + tab, Title: v.tx.T("admin." + tab), Data: d, NoIndex: true, Crumbs: []crumb{{v.tx.T("groups"), "/"}}}
+	if f.Error != "" {
 		p.Status = http.StatusUnprocessableEntity
+	} else if v.r.URL.Query().Get("done") != "" {
+		p.Notice = v.tx.T("admin.done")
 	}
 	return p
+}
+
+// adminAct does what a form of the administration asks for, by the name of its
+// button. done: it worked, and the visitor is on his way back to the page.
+func (v *visitor) adminAct(d interface{ frame() *adminFrame }, tab string, acts map[string]func(q url.Values) error) (done bool) {
+	if v.r.Method != http.MethodPost {
+		return false
+	}
+	q := v.form()
+	act := acts[q.Get("act")]
+	if act == nil {
+		d.frame().Error = v.tx.T("error.form")
+		return false
+	}
+	what := cmp.Or(q.Get("name"), q.Get("url"), q.Get("hash"))
+	if err := act(q); err != nil {
+		v.Log.Info("forum: administration refused", "page", tab, "act", q.Get("act"), "what", what, "by", v.account.Name, "error", err)
+		d.frame().Error = err.Error()
+		return false
+	}
+	v.Log.Info("forum: administration", "page", tab, "act", q.Get("act"), "what", what, "by", v.account.Name)
+	if d.frame().Stay {
+		return false
+	}
+	v.redirect("/admin/" + tab + "?done=1")
+	return true
 }
 
 // adminStatus shows how the node is doing.
@@ -146,7 +204,7 @@ func (f *Forum) adminStatus(v *visitor) (*page, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &adminData{O: o}
+	d := &statusData{O: o}
 	disk := v.tx.size(o.Used)
 	if o.Quota > 0 {
 		disk = v.tx.T("admin.of", disk, v.tx.size(o.Quota))
@@ -159,51 +217,29 @@ func (f *Forum) adminStatus(v *visitor) (*page, error) {
 		{v.tx.T("admin.arrived"), v.tx.number(o.Arrived)}, {v.tx.T("admin.disk"), disk}, {v.tx.T("admin.memory"), v.tx.size(o.Memory)},
 	}
 	if !o.TorrentsAbsent {
-		t := fmt.Sprintf("%s, %s", v.tx.number(uint64(o.Torrents)), v.tx.size(o.TorrentOctets))
-		if o.TorrentQuota > 0 {
-			t = v.tx.T("admin.of", t, v.tx.size(o.TorrentQuota))
-		}
-		d.Facts = append(d.Facts, [2]string{v.tx.T("admin.torrents"), t})
+		d.Facts = append(d.Facts, [2]string{v.tx.T("admin.torrents"), v.torrentSum(o)})
 	}
 	d.Charts = v.charts(o.Samples)
 	return v.adminPage("status", d), nil
 }
 
-// adminAccounts lists the accounts, bars them and lifts that.
+// adminAccounts lists the accounts, changes and bars them.
 func (f *Forum) adminAccounts(v *visitor) (*page, error) {
 	if err := v.adminOnly(); err != nil {
 		return nil, err
 	}
-	d := &adminData{}
-	if v.r.Method == http.MethodPost {
-		q := v.form()
-		reason := strings.TrimSpace(q.Get("reason"))
-		err := error(nil)
-		switch {
-		case q.Get("act") == "add":
-			if d.New, d.Words, err = v.addAccount(q); err == nil {
-				break
-			}
-		case q.Get("act") == "set":
-			var n int
-			if n, err = strconv.Atoi(strings.TrimSpace("0" + q.Get("articles"))); err == nil {
-				err = f.Admin.SetAccount(v.ctx, q.Get("name"), AccountChange{Moderate: strings.TrimSpace(q.Get("moderate")), DayArticles: n})
-			}
-		case q.Get("act") == "ban" && reason == "":
-			err = errors.New(v.tx.T("reason.missing"))
-		case q.Get("act") == "ban" && q.Get("name") == v.account.Name:
-			err = errors.New(v.tx.T("admin.self"))
-		case q.Get("act") == "ban":
-			err = f.Admin.BanAccount(v.ctx, q.Get("name"), false, reason, v.account.Name)
-		default:
-			err = f.Admin.BanAccount(v.ctx, q.Get("name"), true, reason, v.account.Name)
-		}
-		if err == nil && d.Words == "" {
-			v.redirect("/admin/accounts")
-			return nil, nil
-		} else if err != nil {
-			d.Error = err.Error()
-		}
+	d := &accountsData{}
+	if v.adminAct(d, "accounts", map[string]func(url.Values) error{
+		"add": func(q url.Values) (err error) {
+			d.New, d.Words, err = v.addAccount(q)
+			d.Stay = err == nil
+			return err
+		},
+		"set":  v.setAccount,
+		"ban":  func(q url.Values) error { return v.banAccount(q, false) },
+		"lift": func(q url.Values) error { return v.banAccount(q, true) },
+	}) {
+		return nil, nil
 	}
 	var err error
 	if d.Members, err = f.Admin.Members(v.ctx); err != nil {
@@ -214,30 +250,70 @@ func (f *Forum) adminAccounts(v *visitor) (*page, error) {
 
 // addAccount makes the account that a form describes.
 func (v *visitor) addAccount(q url.Values) (m Member, words string, err error) {
-	m = Member{Name: strings.TrimSpace(q.Get("name")), Email: strings.TrimSpace(q.Get("email")), Admin: q.Get("admin") != ""}
+	m = Member{Name: trimmed(q, "name"), AccountChange: AccountChange{Email: trimmed(q, "email"), Admin: q.Get("admin") != ""}}
 	if len(q.Get("password")) < 8 {
 		return m, "", errors.New(v.tx.T("start.password.short"))
 	}
 	words, err = v.Admin.AddAccount(v.ctx, m.Name, m.Email, q.Get("password"), m.Admin)
-	if err == nil {
-		v.Log.Info("forum: account made", "account", m.Name, "admin", m.Admin, "by", v.account.Name)
-	}
 	return m, words, err
 }
 
-// PeerWords says how it stands with a neighbour.
-func (p *page) PeerWords(s PeerState) string {
-	lag := p.tx.T("peer.level")
-	if s.Lag > 0 {
-		lag = p.tx.T("peer.behind", p.tx.number(s.Lag))
+func (v *visitor) setAccount(q url.Values) error {
+	a := AccountChange{Email: trimmed(q, "email"), Admin: q.Get("admin") != "", Read: trimmed(q, "read"), Post: trimmed(q, "post"), Moderate: trimmed(q, "moderate"), DaySize: trimmed(q, "size")}
+	var err error
+	if a.DayArticles, err = v.whole(q, "articles"); err != nil {
+		return err
 	}
+	if q.Get("name") == v.account.Name && !a.Admin {
+		return errors.New(v.tx.T("admin.self"))
+	}
+	return v.Admin.SetAccount(v.ctx, q.Get("name"), a)
+}
+
+func (v *visitor) banAccount(q url.Values, lift bool) error {
+	reason := trimmed(q, "reason")
 	switch {
-	case s.Address == "":
-		return p.tx.T("peer.calls")
-	case s.Connected:
-		return p.tx.T("peer.connected") + ", " + lag
+	case !lift && reason == "":
+		return errors.New(v.tx.T("reason.missing"))
+	case !lift && q.Get("name") == v.account.Name:
+		return errors.New(v.tx.T("admin.self"))
 	}
-	return p.tx.T("peer.away") + ", " + lag
+	return v.Admin.BanAccount(v.ctx, q.Get("name"), lift, reason, v.account.Name)
+}
+
+// AccountUse says what an account may do, and did today.
+func (p *page) AccountUse(m Member) string {
+	var out []string
+	add := func(pattern, text string) {
+		if pattern != "" {
+			out = append(out, text)
+		}
+	}
+	add(m.Read, p.tx.T("account.reads", m.Read))
+	add(m.Post, p.tx.T("account.posts", m.Post))
+	add(m.Moderate, p.tx.T("account.moderates", m.Moderate))
+	today := p.of(p.Number(m.Today), p.Number(int64(m.DayArticles)), m.DayArticles > 0)
+	octets := p.of(p.tx.size(m.TodayOctets), m.DaySize, m.DaySize != "")
+	if m.Today > 0 || m.DayArticles > 0 || m.DaySize != "" {
+		out = append(out, p.tx.T("peer.today", today, octets))
+	}
+	return strings.Join(out, " · ")
+}
+
+// trimmed is a field without the blanks around it.
+func trimmed(q url.Values, name string) string { return strings.TrimSpace(q.Get(name)) }
+
+// whole is a field that holds a whole number, or nothing: 0.
+func (v *visitor) whole(q url.Values, name string) (int, error) {
+	s := trimmed(q, name)
+	if s == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 0 {
+		return 0, errors.New(v.tx.T("admin.number", s))
+	}
+	return n, nil
 }
 
 // adminGroups lists the groups; ?name= is the form of one.
@@ -245,18 +321,18 @@ func (f *Forum) adminGroups(v *visitor) (*page, error) {
 	if err := v.adminOnly(); err != nil {
 		return nil, err
 	}
-	d := &adminData{Adding: true, Form: GroupChange{Post: "open"}}
-	if v.r.Method == http.MethodPost {
-		q := v.form()
-		d.Form = GroupChange{Name: strings.TrimSpace(q.Get("name")), Description: q.Get("description"), Moderator: strings.TrimSpace(q.Get("moderator")), Post: q.Get("post")}
+	d := &groupsData{Adding: true, Form: GroupChange{Post: "open"}}
+	put := func(q url.Values) error {
+		d.Form = GroupChange{Name: trimmed(q, "name"), Description: q.Get("description"), Moderator: trimmed(q, "moderator"), Post: q.Get("post")}
 		d.Adding = q.Get("act") == "add"
 		err := f.Admin.PutGroup(v.ctx, d.Adding, d.Form)
 		if err == nil {
 			f.groups.forget()
-			v.redirect("/admin/groups")
-			return nil, nil
 		}
-		d.Error = err.Error()
+		return err
+	}
+	if v.adminAct(d, "groups", map[string]func(url.Values) error{"add": put, "set": put}) {
+		return nil, nil
 	}
 	for g, err := range f.Spool.Groups(v.ctx) {
 		if err != nil {
@@ -286,66 +362,4 @@ func (c *groupCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list = nil
-}
-
-// chart is a curve as the server draws it.
-type chart struct {
-	Title, Most, From, To string
-	SVG                   template.HTML
-}
-
-const (
-	chartWidth  = 600
-	chartHeight = 120
-)
-
-// charts draws what was measured: articles an hour, octets on disk, peers' lag.
-func (v *visitor) charts(s []Sample) []chart {
-	if len(s) < 3 {
-		return nil
-	}
-	var intake, disk, lag []float64
-	for i, x := range s {
-		disk, lag = append(disk, float64(x.Used)), append(lag, float64(x.Lag))
-		if i == 0 {
-			continue
-		}
-		hours := max(x.At.Sub(s[i-1].At).Hours(), 1.0/60)
-		intake = append(intake, float64(x.Arrived-min(s[i-1].Arrived, x.Arrived))/hours)
-	}
-	at := make([]time.Time, len(s))
-	for i := range s {
-		at[i] = s[i].At
-	}
-	number := func(f float64) string { return v.tx.number(uint64(f + 0.5)) }
-	size := func(f float64) string { return v.tx.size(int64(f)) }
-	return []chart{
-		v.chart("intake", at[1:], intake, number),
-		v.chart("disk", at, disk, size),
-		v.chart("lag", at, lag, number),
-	}
-}
-
-// chart draws one curve over time, from 0 to its highest value. What it shows is
-// in its title too, for those who do not see it.
-func (v *visitor) chart(key string, at []time.Time, y []float64, show func(float64) string) chart {
-	most := 0.0
-	for _, f := range y {
-		most = max(most, f)
-	}
-	first, last := at[0], at[len(at)-1]
-	span := max(last.Sub(first).Seconds(), 1)
-	var line strings.Builder
-	for i, f := range y {
-		h := 0.0
-		if most > 0 {
-			h = f / most
-		}
-		fmt.Fprintf(&line, "%.1f,%.1f ", at[i].Sub(first).Seconds()/span*chartWidth, (1-h)*(chartHeight-4)+2)
-	}
-	c := chart{Title: v.tx.T("chart." + key), Most: show(most), From: v.moment(first), To: v.moment(last)}
-	label := template.HTMLEscapeString(v.tx.T("chart.says", c.Title, c.Most, show(y[len(y)-1])))
-	c.SVG = template.HTML(fmt.Sprintf(`<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s" preserveAspectRatio="none"><polygon points="0,%d %s%d,%d"/><polyline points="%s"/></svg>`,
-		chartWidth, chartHeight, label, chartHeight, line.String(), chartWidth, chartHeight, strings.TrimSpace(line.String())))
-	return c
 }

@@ -209,6 +209,12 @@ func (f *Forum) Handler() (http.Handler, error) {
 		"POST /admin/groups":             f.adminGroups,
 		"GET /admin/accounts":            f.adminAccounts,
 		"POST /admin/accounts":           f.adminAccounts,
+		"GET /admin/peers":               f.adminPeers,
+		"POST /admin/peers":              f.adminPeers,
+		"GET /admin/feeds":               f.adminFeeds,
+		"POST /admin/feeds":              f.adminFeeds,
+		"GET /admin/torrents":            f.adminTorrents,
+		"POST /admin/torrents":           f.adminTorrents,
 		"/":                              f.noPage,
 	} {
 		m.Handle(pattern, f.serve(h))

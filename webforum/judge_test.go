@@ -1,10 +1,7 @@
 package webforum
 
 import (
-	"context"
-	"fmt"
 	"html/template"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -98,81 +95,6 @@ func TestBanKey(t *testing.T) {
 	w.post(person+"ban", map[string]string{"act": "lift"})
 	if r := w.get(person); strings.Contains(r.body, "flood") {
 		t.Error("still barred")
-	}
-}
-
-// drawing is all that a chart may be made of.
-var drawing = regexp.MustCompile(`<svg class="chart" viewBox="[0-9 ]+" role="img" aria-label="[^"<>]+" preserveAspectRatio="none"><polygon points="[0-9., ]+"/><polyline points="[0-9., ]+"/></svg>`)
-
-type testAdmin struct {
-	put  []GroupChange
-	bans []string
-}
-
-func (a *testAdmin) Overview(context.Context) (Overview, error) {
-	o := Overview{Version: "1", Warnings: []string{"hot <b>"}, Peers: []PeerState{{Name: "north", Sentence: "up to date"}}, Feeds: []FeedState{{URL: "http://x/", State: "failing", LastError: "404 <i>"}}}
-	for i := range 10 {
-		o.Samples = append(o.Samples, Sample{At: time.Unix(int64(i)*900, 0), Arrived: uint64(i * i), Used: int64(i) << 20, Lag: uint64(i % 3)})
-	}
-	return o, nil
-}
-func (a *testAdmin) Members(ctx context.Context) ([]Member, error) {
-	return []Member{{Name: "ann", Admin: true}, {Name: "bob", BanReason: "rude"}, {Name: "eve"}}, nil
-}
-func (a *testAdmin) AddAccount(_ context.Context, name, email, password string, admin bool) (string, error) {
-	a.bans = append(a.bans, fmt.Sprintf("add %s %s %v", name, email, admin))
-	return "one two <three>", nil
-}
-func (a *testAdmin) SetAccount(_ context.Context, name string, ch AccountChange) error {
-	a.bans = append(a.bans, fmt.Sprintf("set %s %s %d", name, ch.Moderate, ch.DayArticles))
-	return nil
-}
-func (a *testAdmin) PutGroup(_ context.Context, add bool, g GroupChange) error {
-	a.put = append(a.put, g)
-	return nil
-}
-func (a *testAdmin) BanAccount(_ context.Context, name string, lift bool, reason, by string) error {
-	a.bans = append(a.bans, fmt.Sprintf("%s %v %s %s", name, lift, reason, by))
-	return nil
-}
-
-func TestAdmin(t *testing.T) {
-	w := newJudged(t)
-	a := &testAdmin{}
-	w.f.Admin = a
-	for _, p := range []string{"/admin", "/admin/groups", "/admin/accounts"} {
-		if r := w.get(p); r.StatusCode != 403 {
-			t.Errorf("a guest sees %s: %d", p, r.StatusCode)
-		}
-	}
-	w.post("/start", map[string]string{"name": "ann", "password": "long enough"})
-	for p, want := range map[string]string{"/admin": "<polyline", "/admin/groups": "misc.talk", "/admin/groups?name=misc.talk": "Change misc.talk", "/admin/accounts": "rude"} {
-		r := w.get(p)
-		inert(t, p, drawing.ReplaceAllString(r.body, ""))
-		if r.StatusCode != 200 || !strings.Contains(r.body, want) {
-			t.Errorf("%s: %d %s", p, r.StatusCode, r.body)
-		}
-	}
-	w.post("/admin/groups", map[string]string{"act": "add", "name": "misc.new", "post": "open", "moderator": "m@x.example"})
-	w.post("/admin/accounts", map[string]string{"act": "ban", "name": "eve", "reason": "spam"})
-	w.post("/admin/accounts", map[string]string{"act": "lift", "name": "bob"})
-	if r := w.post("/admin/accounts", map[string]string{"act": "ban", "name": "ann", "reason": "x"}); r.StatusCode != 422 {
-		t.Errorf("bars itself: %d", r.StatusCode)
-	}
-	if r := w.post("/admin/accounts", map[string]string{"act": "add", "name": "new", "password": "short"}); r.StatusCode != 422 {
-		t.Errorf("a short password: %d", r.StatusCode)
-	}
-	r := w.post("/admin/accounts", map[string]string{"act": "add", "name": "new", "email": "n@x.example", "password": "long enough"})
-	inert(t, "new account", r.body)
-	if r.StatusCode != 200 || !strings.Contains(r.body, "one two &lt;three&gt;") {
-		t.Errorf("new account: %d", r.StatusCode)
-	}
-	w.post("/admin/accounts", map[string]string{"act": "set", "name": "bob", "moderate": "mesh.*", "articles": "30"})
-	if r := w.post("/admin/accounts", map[string]string{"act": "set", "name": "bob", "articles": "many"}); r.StatusCode != 422 {
-		t.Errorf("a number that is none: %d", r.StatusCode)
-	}
-	if len(a.put) != 1 || a.put[0].Name != "misc.new" || strings.Join(a.bans, ";") != "eve false spam ann;bob true  ann;add new n@x.example false;set bob mesh.* 30" {
-		t.Errorf("%v %v", a.put, a.bans)
 	}
 }
 

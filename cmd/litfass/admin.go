@@ -82,15 +82,14 @@ func (a forumAdmin) Overview(ctx context.Context) (webforum.Overview, error) {
 		Used: st.Disk.Used, Quota: st.Disk.Quota, Free: st.Disk.Free, Memory: st.Memory, Warnings: st.Warnings,
 	}
 	for _, p := range st.Peers {
-		o.Peers = append(o.Peers, webforum.PeerState{Name: p.Name, Address: p.Address, Sentence: p.sentence(), Connected: p.Connected,
-			Lag: p.Lag, Accepted: p.Accepted, Refused: p.Refused, LastError: p.LastError, ErrorAt: p.ErrorAt})
+		o.Peers = append(o.Peers, webPeer(p))
 	}
 	feeds, err := a.control.feedList()
 	if err != nil {
 		return o, err
 	}
 	for _, f := range feeds {
-		o.Feeds = append(o.Feeds, webforum.FeedState{URL: f.URL, Group: f.Group, Title: f.Title, State: f.State, LastError: f.LastError, Articles: f.Articles})
+		o.Feeds = append(o.Feeds, webFeed(f))
 	}
 	k.torrentFigures(&o)
 	_, o.Samples, err = k.samples().List("")
@@ -102,7 +101,13 @@ func (a forumAdmin) Members(ctx context.Context) ([]webforum.Member, error) {
 	list, err := k.members.List(ctx)
 	var out []webforum.Member
 	for _, m := range list {
-		w := webforum.Member{Name: m.Name, Email: m.Email, Admin: m.Admin, Peer: m.Feeds != "", Seen: m.Seen, AccountChange: webforum.AccountChange{Moderate: m.Moderate, DayArticles: m.ArticlesDay}}
+		w := webforum.Member{Name: m.Name, Peer: m.Feeds != "", Seen: m.Seen, AccountChange: webforum.AccountChange{
+			Email: m.Email, Admin: m.Admin, Read: m.Read, Post: m.Post, Moderate: m.Moderate, DayArticles: m.ArticlesDay}}
+		if m.OctetsDay > 0 {
+			w.DaySize = size(m.OctetsDay).String()
+		}
+		today := k.usage.Today("account " + m.Name)
+		w.Today, w.TodayOctets = today.Articles, today.Octets
 		if m.Banned(k.now()) {
 			w.BanReason = or(m.BanReason, "?")
 		}
@@ -120,15 +125,19 @@ func (a forumAdmin) AddAccount(ctx context.Context, name, email, password string
 }
 
 func (a forumAdmin) SetAccount(ctx context.Context, name string, ch webforum.AccountChange) error {
-	if ch.Moderate != "" {
-		if _, err := wildmat.Parse(ch.Moderate); err != nil {
-			return err
+	for _, p := range []string{ch.Read, ch.Post, ch.Moderate} {
+		if _, err := wildmat.Parse(p); p != "" && err != nil {
+			return fmt.Errorf("%q: %w", p, err)
 		}
+	}
+	var day size
+	if err := day.UnmarshalText([]byte(or(ch.DaySize, "0"))); err != nil {
+		return err
 	}
 	if ch.DayArticles < 0 {
 		return errors.New("a number of articles is not below 0")
 	}
-	_, err := a.control.userSet(ctx, userChange{Name: name, Moderate: &ch.Moderate, DayArticles: &ch.DayArticles})
+	_, err := a.control.userSet(ctx, userChange{Name: name, Read: &ch.Read, Post: &ch.Post, Moderate: &ch.Moderate, Email: &ch.Email, Admin: &ch.Admin, DayArticles: &ch.DayArticles, DaySize: &day})
 	return err
 }
 

@@ -21,12 +21,13 @@ import (
 type peerBook struct {
 	table state.Table[peerSection]
 
-	mu    sync.RWMutex
-	file  []peerSection
-	all   []peerSection
-	agent []agent.Peer
-	tell  func([]peerSection) // called after each change, or nil
-	cfg   config              // the limits of those that have none of their own
+	mu     sync.RWMutex
+	paused map[string]bool // by name, also of those in the file
+	file   []peerSection
+	all    []peerSection
+	agent  []agent.Peer
+	tell   func([]peerSection) // called after each change, or nil
+	cfg    config              // the limits of those that have none of their own
 }
 
 const peerBucket = "peers"
@@ -44,6 +45,10 @@ func (b *peerBook) refresh(cfg config) error {
 	if err != nil {
 		return fmt.Errorf("read the peers: %w", err)
 	}
+	paused, err := b.pausedNames()
+	if err != nil {
+		return fmt.Errorf("read which peers are paused: %w", err)
+	}
 	all := append([]peerSection(nil), file...)
 	for _, p := range added {
 		if indexPeer(file, p.Name) < 0 {
@@ -56,14 +61,14 @@ func (b *peerBook) refresh(cfg config) error {
 		if err != nil {
 			return fmt.Errorf("peer %s: take: %w", p.Name, err)
 		}
-		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, Day: limit.day(p), Share: limit.share(p, quota), From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
+		ap := agent.Peer{Name: p.Name, Path: p.Path, Old: p.Old, Paused: paused[p.Name], Day: limit.day(p), Share: limit.share(p, quota), From: prefixes(p.From), Take: func(g article.Group) bool { return take.Match(string(g)) }}
 		if pin, err := tlsid.ParsePin(p.Key); err == nil {
 			ap.Key = pin
 		}
 		forAgent = append(forAgent, ap)
 	}
 	b.mu.Lock()
-	b.file, b.all, b.agent, b.cfg = file, all, forAgent, cfg
+	b.file, b.all, b.agent, b.cfg, b.paused = file, all, forAgent, cfg, paused
 	tell := b.tell
 	b.mu.Unlock()
 	if tell != nil {
@@ -121,6 +126,7 @@ func (b *peerBook) again() error {
 type peerStatusJSON struct {
 	peerSection
 	File      bool    `json:"in_file"`
+	Paused    bool    `json:"paused"`
 	Today     dayJSON `json:"today"`   // what it brought today, and may bring
 	OnDisk    dayJSON `json:"on_disk"` // what it holds of the disk, and may hold
 	Connected bool    `json:"connected"`
@@ -161,6 +167,9 @@ func (p peerStatusJSON) sentence() string {
 }
 
 func (p peerStatusJSON) doing() string {
+	if p.Paused {
+		return "PAUSED: litfass peer resume " + p.Name
+	}
 	if p.Address == "" {
 		return "we never connect to it (no address)"
 	}
@@ -209,6 +218,9 @@ func peerCommands() []command {
 		{name: "add", args: "NAME ADDRESS " + flags, short: "exchange articles with a neighbour", run: cmdPeerAdd},
 		{name: "list", short: "list neighbours and how it stands with them", run: cmdPeerList},
 		{name: "set", args: "NAME [--address A] " + flags, short: "change a neighbour's settings", run: cmdPeerSet},
+		{name: "pause", args: "NAME", short: "exchange nothing with a neighbour for a while", run: func(c *call) error { return cmdPeerPause(c, true) },
+			long: "We neither connect to it nor take what it offers: it is told to try again later, and\nresume goes on where this left off."},
+		{name: "resume", args: "NAME", short: "exchange articles again", run: func(c *call) error { return cmdPeerPause(c, false) }},
 		{name: "rm", args: "NAME", short: "forget a neighbour that was added by command", run: cmdPeerRm},
 		{name: "invite", args: "[--address HOST:PORT,...] [--send WILDMAT] [--take WILDMAT] [--old] [--for DUR]", short: "print a code with which another node becomes a neighbour", run: cmdPeerInvite, long: longInvite},
 		{name: "join", args: "CODE [--address HOST:PORT] [--send WILDMAT] [--take WILDMAT] [--old]", short: "become a neighbour of the node that printed the code", run: cmdPeerJoin, long: longJoin},
@@ -353,6 +365,7 @@ func (c *control) peerActs() {
 	act(c, "peer/add", c.peerChange)
 	act(c, "peer/set", c.peerChange)
 	act(c, "peer/rm", c.peerRm)
+	act(c, "peer/pause", c.peerPause)
 	act(c, "peer/invite", c.peerInvite)
 	act(c, "peer/join", c.peerJoin)
 	act(c, "peer/found", c.peerFound)
@@ -426,7 +439,7 @@ func (c *control) peerRm(_ context.Context, ch peerChange) (struct{}, error) {
 	if err := b.table.Delete(ch.Name); err != nil {
 		return struct{}{}, err
 	}
-	return struct{}{}, b.again()
+	return struct{}{}, errors.Join(b.table.DB.Update(func(tx *state.Tx) error { return tx.Delete(pausedBucket, ch.Name) }), b.again())
 }
 
 // peerStates lists the peers, with figures if their senders run here.
@@ -434,7 +447,7 @@ func (k *core) peerStates() []peerStatusJSON {
 	all, inFile := k.peers.sections()
 	out := []peerStatusJSON{}
 	for i, p := range all {
-		s := peerStatusJSON{peerSection: p, File: i < inFile}
+		s := peerStatusJSON{peerSection: p, File: i < inFile, Paused: k.peers.isPaused(p.Name)}
 		s.Password = ""
 		used, most := k.usage.Today("peer "+p.Name), k.conf().Limits.day(p)
 		s.Today = dayJSON{used.Articles, used.Octets, most.Articles, most.Octets}

@@ -285,42 +285,48 @@ func cmdFeedOPMLOut(c *call) error {
 }
 
 func (c *control) feedActs() {
-	act(c, "feed/add", func(ctx context.Context, in feedJSON) (feedJSON, error) {
-		p, err := c.core.poller()
-		if err != nil {
-			return in, err
-		}
-		how := syndicate.LinkEnclosures
-		if in.Files == syndicate.FetchEnclosures {
-			how = in.Files
-		}
-		s, err := p.Add(ctx, in.URL, article.Group(in.Group), how)
-		if errors.Is(err, syndicate.ErrKnownFeed) && s.Group == article.Group(in.Group) && s.Files != how {
-			s.Files = how
-			err = p.Files(s.URL, how)
-		}
-		return showFeed(s), c.loopbackHint(err)
-	})
+	act(c, "feed/add", c.feedAdd)
 	act(c, "feed/list", func(context.Context, struct{}) ([]feedJSON, error) { return c.feedList() })
-	act(c, "feed/rm", func(_ context.Context, in feedJSON) (feedJSON, error) {
-		p, err := c.core.poller()
-		if err == nil {
-			err = p.Remove(in.URL)
-		}
-		return in, err
-	})
+	act(c, "feed/rm", c.feedRm)
 	for name, pause := range map[string]bool{"feed/pause": true, "feed/resume": false} {
-		act(c, name, func(_ context.Context, in feedJSON) (feedJSON, error) {
-			p, err := c.core.poller()
-			if err == nil {
-				err = p.Pause(in.URL, pause)
-			}
-			return in, err
-		})
+		act(c, name, func(_ context.Context, in feedJSON) (feedJSON, error) { return in, c.feedPause(in.URL, pause) })
 	}
 	act(c, "feed/fetch", c.feedFetch)
 	act(c, "feed/opml-in", c.feedOPMLIn)
 	act(c, "feed/opml-out", c.feedOPMLOut)
+}
+
+func (c *control) feedAdd(ctx context.Context, in feedJSON) (feedJSON, error) {
+	p, err := c.core.poller()
+	if err != nil {
+		return in, err
+	}
+	how := syndicate.LinkEnclosures
+	if in.Files == syndicate.FetchEnclosures {
+		how = in.Files
+	}
+	s, err := p.Add(ctx, in.URL, article.Group(in.Group), how)
+	if errors.Is(err, syndicate.ErrKnownFeed) && s.Group == article.Group(in.Group) && s.Files != how {
+		s.Files = how
+		err = p.Files(s.URL, how)
+	}
+	return showFeed(s), c.loopbackHint(err)
+}
+
+func (c *control) feedRm(_ context.Context, in feedJSON) (feedJSON, error) {
+	p, err := c.core.poller()
+	if err == nil {
+		err = p.Remove(in.URL)
+	}
+	return in, err
+}
+
+func (c *control) feedPause(url string, pause bool) error {
+	p, err := c.core.poller()
+	if err == nil {
+		err = p.Pause(url, pause)
+	}
+	return err
 }
 
 // loopbackHint says what to do where the guard said no.

@@ -233,6 +233,9 @@ func (s *server) feedPeers(all []peerSection) []peer.Peer {
 		if p.Pull {
 			fp.Pull = pullEvery
 		}
+		if s.core.peers.isPaused(p.Name) {
+			fp.Address, fp.Pull = "", 0
+		}
 		out = append(out, fp)
 	}
 	return out

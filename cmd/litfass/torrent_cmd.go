@@ -31,7 +31,10 @@ func torrentRows() []command {
 		{name: "get", args: "MAGNET [-o FILE]", short: "fetch a torrent into the store; its file into FILE", run: cmdTorrentGet},
 		{name: "rm", args: "MAGNET|INFOHASH [--deny REASON]", short: "remove a torrent; --deny: never take it again", run: cmdTorrentRm,
 			long: "No group's policy brings it back, also if an article that names it comes later; who opens it here still fetches it. " +
-				"With --deny nobody does, and a SHA-256 may be named too."},
+				"With --deny nobody does, and a SHA-256 may be named too; the reason stands in the public log."},
+		{name: "pin", args: "MAGNET|INFOHASH", short: "keep a torrent even if no article names it", run: func(c *call) error { return cmdTorrentPin(c, true) }},
+		{name: "unpin", args: "MAGNET|INFOHASH", short: "keep it only as long as an article names it", run: func(c *call) error { return cmdTorrentPin(c, false) }},
+		{name: "allow", args: "MAGNET|INFOHASH [--reason R]", short: "take it off the deny list", run: cmdTorrentAllow},
 	}}}
 }
 
@@ -214,22 +217,6 @@ func (c *call) writeOut(n *node, t torrentJSON, name string) (err error) {
 	return nil
 }
 
-func cmdTorrentRm(c *call) error {
-	deny := c.fs.String("deny", "", "put it on the deny list, for `REASON`")
-	if err := c.parse(1, 1); err != nil {
-		return err
-	}
-	hash := c.args[0]
-	if m, err := torrent.ParseMagnet(hash); err == nil {
-		hash = m.Hash.String()
-	}
-	if err := c.ask("torrent/rm", map[string]string{"hash": hash, "deny": *deny}, nil); err != nil {
-		return err
-	}
-	fmt.Fprintf(c.out, "%s removed\n", hash)
-	return nil
-}
-
 func (c *control) torrentActs() {
 	c.mux.HandleFunc("POST /v1/torrent/add", func(w http.ResponseWriter, r *http.Request) {
 		done, err := c.torrentAdd(r)
@@ -237,27 +224,18 @@ func (c *control) torrentActs() {
 	})
 	c.mux.HandleFunc("POST /v1/torrent/get", c.torrentGet)
 	c.mux.HandleFunc("POST /v1/torrent/read", c.torrentRead)
-	act(c, "torrent/list", func(context.Context, struct{}) ([]torrentJSON, error) {
-		out := []torrentJSON{}
-		for _, r := range c.core.torrents.store.List() {
-			out = append(out, c.showTorrent(r))
-		}
-		return out, nil
-	})
-	act(c, "torrent/rm", func(_ context.Context, in map[string]string) (struct{}, error) {
-		s := c.core.torrents.store
-		if why := in["deny"]; why != "" {
-			return struct{}{}, s.Deny(in["hash"], why)
-		}
-		h, err := torrent.ParseInfohash(in["hash"])
-		if err == nil {
-			err = s.Discard(h)
-		}
-		if errors.Is(err, torrent.ErrNotFound) {
-			err = fmt.Errorf("%s is not here; \"litfass torrent list\" shows what is", in["hash"])
-		}
-		return struct{}{}, err
-	})
+	act(c, "torrent/list", func(context.Context, struct{}) ([]torrentJSON, error) { return c.torrentList(), nil })
+	act(c, "torrent/rm", c.torrentRm)
+	act(c, "torrent/pin", c.torrentPin)
+	act(c, "torrent/allow", c.torrentAllow)
+}
+
+func (c *control) torrentList() []torrentJSON {
+	out := []torrentJSON{}
+	for _, r := range c.core.torrents.store.List() {
+		out = append(out, c.showTorrent(r))
+	}
+	return out
 }
 
 func (c *control) showTorrent(r torrent.Record) torrentJSON {

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"net/http"
 
 	"github.com/litfass/litfass/webforum"
@@ -20,4 +21,15 @@ func (k *core) forumFiles() func(string) webforum.FileState    { return nil }
 func (c *control) torrentActs()                                {}
 func (k *core) torrentFigures(o *webforum.Overview)            { o.TorrentsAbsent = true }
 func (torrentRoom) tracks() bool                               { return false }
-func torrentRows() []command                                   { return nil }
+func (a forumAdmin) Torrents(context.Context) ([]webforum.TorrentState, []webforum.DeniedFile, error) {
+	return nil, nil, errNoTorrents
+}
+func (a forumAdmin) PinTorrent(context.Context, string, bool) error { return errNoTorrents }
+func (a forumAdmin) RemoveTorrent(context.Context, string) error    { return errNoTorrents }
+func (a forumAdmin) DenyFile(context.Context, string, bool, string, string) error {
+	return errNoTorrents
+}
+
+var errNoTorrents = errors.New("this program was built without torrents")
+
+func torrentRows() []command { return nil }

@@ -1,6 +1,7 @@
 // Trust, moderation and administration in Chromium. BASE is a node with the accounts
 // ann, eve and root (an administrator), articles that carry hostile payloads in
-// test.hostile, and three measurements; FRESH one that was never used.
+// test.hostile, a torrent, a peer in its file, and three measurements; FRESH one that
+// was never used; FEED the address of a feed.
 import test, { before, after } from "node:test";
 import assert from "node:assert/strict";
 import { base, group, launch, open as openIn, write, findings, tight } from "./common.mjs";
@@ -31,6 +32,10 @@ async function ends(...pages) {
     await page.context().close();
   }
 }
+
+// turned presses a button and waits for the page that follows, which may have the
+// address of the one before.
+const turned = (page, button) => Promise.all([page.waitForEvent("framenavigated"), button.click()]).then(() => page.waitForLoadState());
 
 const status = async (page, path) => (await page.request.get(path.startsWith("http") ? path : base + path)).status();
 const person = async (page, article) => {
@@ -150,7 +155,7 @@ for (const javaScriptEnabled of [true, false]) {
     await root.fill("#description", "moderated <b>");
     await root.fill("#moderator", "root@box.test.example");
     await root.click("main button.button");
-    await root.waitForURL(base + "/admin/groups");
+    await root.waitForURL(base + "/admin/groups?done=1");
     assert.match(await root.textContent("main"), new RegExp(name.replace(".", "\\.")));
     await guest.goto(base + "/g/" + name + "/post");
     await guest.fill("#name", "Gast");
@@ -166,13 +171,86 @@ for (const javaScriptEnabled of [true, false]) {
     const eve = root.locator("li", { hasText: "eve" });
     await eve.locator("summary", { hasText: "Bar" }).click();
     await eve.locator("[name=reason]").fill("rude " + how);
-    await eve.locator("button", { hasText: "Bar" }).click();
-    await root.waitForURL(base + "/admin/accounts");
+    await turned(root, eve.locator("button", { hasText: "Bar" }));
     assert.match(await eve.textContent(), /Barred: rude/);
-    await eve.locator("button", { hasText: "Lift" }).click();
-    await root.waitForURL(base + "/admin/accounts");
+    await turned(root, eve.locator("button", { hasText: "Lift" }));
     assert.doesNotMatch(await eve.textContent(), /Barred/);
     await ends(root, guest);
+  });
+
+  test("administration: peers, feeds, torrents, quotas " + how, async () => {
+    const root = await as("root", options);
+    const act = async (button) => {
+      await turned(root, button);
+      assert.equal(await root.textContent("[role=status]"), "Done.");
+    };
+    const row = (text) => root.locator(".hits > li", { hasText: text });
+    await root.goto(base + "/admin");
+    await root.click(".tabs >> text=Peers");
+    await act(row("filed.example").locator("text=Pause"));
+    assert.match(await row("filed.example").textContent(), /paused/);
+    await act(row("filed.example").locator("text=Go on"));
+    await root.fill("#name", "north.example");
+    await root.fill("#address", "127.0.0.1:1");
+    await root.fill("#take", "mesh.*");
+    await root.fill("#share", "20");
+    await act(root.locator("#form button.button"));
+    assert.match(await row("north.example").textContent(), /taken: mesh\.\*/);
+    await row("north.example").locator("text=Edit").click();
+    assert.equal(await root.inputValue("#share"), "20");
+    await root.fill("#articles", "5");
+    await act(root.locator("#form button.button"));
+    assert.match(await row("north.example").textContent(), /0 of 5 articles/);
+    await row("north.example").locator("summary").click();
+    await act(row("north.example").locator("button", { hasText: "Remove" }));
+    assert.equal(await row("north.example").count(), 0);
+    await root.fill("#i-address", "127.0.0.1:1");
+    await turned(root, root.locator("text=Make a code"));
+    const code = (await root.textContent(".words")).trim();
+    assert.match(code, /^litfass1\./);
+    await root.goto(base + "/admin/peers");
+    await root.fill("#code", code);
+    await turned(root, root.locator("section button:text-is('Join')"));
+    assert.match(await root.textContent("[role=alert]"), /box\.test\.example/);
+    assert.equal(await root.inputValue("#code"), code);
+    await act(root.locator("text=End all unused invitations"));
+
+    await root.click(".tabs >> text=Feeds");
+    await root.fill("#url", process.env.FEED);
+    await root.fill("#group", "local.general");
+    await act(root.locator("main button.button"));
+    const feed = row("Dorfblatt");
+    assert.match(await feed.textContent(), /in order/);
+    await act(feed.locator("text=Pause"));
+    assert.match(await feed.textContent(), /paused/);
+    await act(feed.locator("text=Ask now"));
+    await feed.locator("summary").click();
+    await act(feed.locator("button", { hasText: "Remove" }));
+    assert.equal(await feed.count(), 0);
+
+    await root.click(".tabs >> text=Torrents");
+    const film = row("hostile.rnews");
+    assert.match(await film.textContent(), /pinned/);
+    await act(film.locator("text=Keep no longer than needed"));
+    await act(film.locator("text=Keep for good"));
+    await root.fill("#hash", "0123456789abcdef0123456789abcdef01234567");
+    await root.fill("#reason", "unlawful " + how);
+    await act(root.locator("main button.button"));
+    await root.goto(base + "/log");
+    assert.match(await root.textContent("main"), new RegExp("file barred.*unlawful " + how));
+    await root.goto(base + "/admin/torrents");
+    await act(row("unlawful " + how).locator("text=Lift it"));
+    assert.equal(await row("unlawful " + how).count(), 0);
+
+    await root.click(".tabs >> text=Accounts");
+    const eve = row("eve");
+    await eve.locator("summary", { hasText: "Change" }).click();
+    await eve.locator("[name=articles]").fill("9");
+    await eve.locator("[name=size]").fill("2MiB");
+    await act(eve.locator("button", { hasText: "Keep" }));
+    assert.match(await eve.textContent(), /of 9 articles, .* of 2MiB/);
+    root.trouble = root.trouble.filter((t) => !/422/.test(t));
+    await ends(root);
   });
 }
 
@@ -207,7 +285,7 @@ const adminPages = async (root) => {
   const who = await person(ann, await write(ann, "Mine", "text", { name: null }));
   await ann.context().close();
   await root.goto(base + "/");
-  return ["/admin", "/admin/groups", "/admin/groups?name=test.hostile", "/admin/accounts", "/log", "/moderate", path, path + "/report", path + "/hide", who, who + "vouch", who + "ban", "/password", "/settings", "/search?q=after:nonsense", "/u/" + "a".repeat(52) + "/"];
+  return ["/admin", "/admin/groups", "/admin/groups?name=test.hostile", "/admin/accounts", "/admin/peers", "/admin/peers?name=filed.example", "/admin/feeds", "/admin/torrents", "/log", "/moderate", path, path + "/report", path + "/hide", who, who + "vouch", who + "ban", "/password", "/settings", "/search?q=after:nonsense", "/u/" + "a".repeat(52) + "/"];
 };
 
 for (const [locale, colorScheme, width] of [["en-GB", "light", 1280], ["de-DE", "dark", 320]])
@@ -218,7 +296,7 @@ for (const [locale, colorScheme, width] of [["en-GB", "light", 1280], ["de-DE", 
       await root.goto(base + p);
       assert.equal(await root.getAttribute("html", "lang"), locale.slice(0, 2));
       trouble.push(...(await findings(root, p)), ...(await tight(root)).map((x) => [p, x]));
-      assert.doesNotMatch(await root.textContent("body"), /(?<![\w.])(admin|log|ban|hide|vouch|person|standing|right|chart|group|report|reason|password)\.[a-z]+(\.[a-z]+)?\b(?!\.example)/, p);
+      assert.doesNotMatch(await root.textContent("body"), /(?<![\w.])(admin|peer|feed|torrent|torrents|account|log|ban|hide|vouch|person|standing|right|chart|group|report|reason|password)\.[a-z]+(\.[a-z]+)?\b(?!\.example)/, p);
     }
     assert.deepEqual(trouble, []);
     await root.context().close();

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,7 @@ func newBox(t *testing.T, bin string) *box {
 		t.Fatal(err)
 	}
 	b := &box{t, bin, filepath.Join(t.TempDir(), "litfass.toml"), web}
-	text := fmt.Sprintf("host = \"box.test.example\"\ndata = \"data\"\n[nntp]\nlisten = []\n[smtp]\nlisten = []\n[http]\nlisten = [%q]\n[torrent]\nlisten = \"\"\n", web)
+	text := fmt.Sprintf("host = \"box.test.example\"\ndata = \"data\"\n[nntp]\nlisten = []\n[smtp]\nlisten = []\n[http]\nlisten = [%q]\n[torrent]\nlisten = \"\"\n[feeds]\nallow = [\"127.0.0.0/8\"]\n[[peer]]\nname = \"filed.example\"\n", web)
 	if err := os.WriteFile(b.conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -146,6 +147,11 @@ func TestTrust(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.run("", "import", file)
+	b.run("", "torrent", "add", file)
+	feed := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `<rss version="2.0"><channel><title>Dorfblatt</title><item><guid isPermaLink="false">1</guid><title>an entry</title><description>text</description></item></channel></rss>`)
+	}))
+	defer feed.Close()
 	if more := os.Getenv("HOSTILE_ARTICLES"); more != "" { // a file or folder of further ones
 		b.run("", "import", "--group", "test.hostile", more)
 	}
@@ -159,7 +165,7 @@ func TestTrust(t *testing.T) {
 		args = append(args, "--test-name-pattern="+only)
 	}
 	cmd := exec.Command("node", append(args, "trust.test.mjs")...)
-	cmd.Env = append(os.Environ(), "BASE=http://"+b.web, "FRESH=http://"+fresh.web)
+	cmd.Env = append(os.Environ(), "BASE=http://"+b.web, "FRESH=http://"+fresh.web, "FEED="+feed.URL+"/")
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {

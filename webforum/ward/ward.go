@@ -30,6 +30,8 @@ const (
 	UnbanKey     = "unban-key"
 	BanAccount   = "ban-account"
 	UnbanAccount = "unban-account"
+	DenyFile     = "deny-file"
+	AllowFile    = "allow-file"
 )
 
 // ErrReason is returned where a decision comes without its reason.
@@ -44,7 +46,8 @@ type Note struct {
 	At         time.Time
 }
 
-// Entry is a line of the log. What is a Message-ID, an identity or an account.
+// Entry is a line of the log. What is a Message-ID, an identity, an account or the
+// infohash or SHA-256 of a file.
 type Entry struct {
 	Note
 	Act, What string
@@ -148,11 +151,11 @@ func (w *Ward) Banned(identity string) (Note, bool) {
 func (w *Ward) Keys() map[string]Note { return w.all.Load().keys }
 
 // Do makes or undoes a decision and writes the log, both or neither. Decisions about
-// accounts are only logged here: the accounts are the members' own.
+// accounts and files are only logged here: others keep them.
 func (w *Ward) Do(act, what, reason, by string) error {
 	reason = clean(reason)
 	e := Entry{Note: Note{reason, by, w.now()}, Act: act, What: what}
-	if reason == "" && (act == Hide || act == BanKey || act == BanAccount) {
+	if reason == "" && (act == Hide || act == BanKey || act == BanAccount || act == DenyFile) {
 		return ErrReason
 	}
 	bucket := map[string]string{Hide: hiddenBucket, Show: hiddenBucket, BanKey: keysBucket, UnbanKey: keysBucket}[act]
