@@ -53,7 +53,9 @@ func (a *testAdmin) BanAccount(_ context.Context, name string, lift bool, reason
 func (a *testAdmin) PutPeer(_ context.Context, add bool, p PeerChange) error {
 	return a.note("peer %v %+v", add, p)
 }
-func (a *testAdmin) RemovePeer(_ context.Context, name string) error { return a.note("remove %s", name) }
+func (a *testAdmin) RemovePeer(_ context.Context, name string) error {
+	return a.note("remove %s", name)
+}
 func (a *testAdmin) PausePeer(_ context.Context, name string, pause bool) error {
 	return a.note("pause %s %v", name, pause)
 }
@@ -71,7 +73,9 @@ func (a *testAdmin) RemoveFeed(_ context.Context, url string) error { return a.n
 func (a *testAdmin) PauseFeed(_ context.Context, url string, pause bool) error {
 	return a.note("pausefeed %s %v", url, pause)
 }
-func (a *testAdmin) RefreshFeed(_ context.Context, url string) error { return a.note("refresh %s", url) }
+func (a *testAdmin) RefreshFeed(_ context.Context, url string) error {
+	return a.note("refresh %s", url)
+}
 func (a *testAdmin) Torrents(context.Context) (list []TorrentState, denied []DeniedFile, err error) {
 	for i := range 250 {
 		list = append(list, TorrentState{Hash: fmt.Sprintf("%040x", i), Name: fmt.Sprintf("file <%d>", i), State: []string{"known", "partial", "here", "verified"}[i%4], Class: []string{"cache", "mirror", "own"}[i%3], Pinned: i%2 == 0})
@@ -81,7 +85,9 @@ func (a *testAdmin) Torrents(context.Context) (list []TorrentState, denied []Den
 func (a *testAdmin) PinTorrent(_ context.Context, hash string, pin bool) error {
 	return a.note("pin %s %v", hash, pin)
 }
-func (a *testAdmin) RemoveTorrent(_ context.Context, hash string) error { return a.note("drop %s", hash) }
+func (a *testAdmin) RemoveTorrent(_ context.Context, hash string) error {
+	return a.note("drop %s", hash)
+}
 func (a *testAdmin) DenyFile(_ context.Context, hash string, lift bool, reason, by string) error {
 	return a.note("deny %s %v %s %s", hash, lift, reason, by)
 }
