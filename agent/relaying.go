@@ -304,7 +304,7 @@ func (in *relaying) verify(ctx context.Context) (err error) {
 // signedInTime refuses an article whose newest signature is older than history reaches
 // back: somebody plays it again (pki.md §5.9). It is this copy's fault alone.
 func (a *Agent) signedInTime(p *article.Proof, now time.Time) error {
-	if a.Policy.Cutoff <= 0 || p.State != article.ProofHolds && len(p.Approve) == 0 {
+	if a.policy().Cutoff <= 0 || p.State != article.ProofHolds && len(p.Approve) == 0 {
 		return nil
 	}
 	newest := int64(0)
@@ -314,8 +314,8 @@ func (a *Agent) signedInTime(p *article.Proof, now time.Time) error {
 	for _, ap := range p.Approve {
 		newest = max(newest, ap.Time)
 	}
-	if now.Sub(time.Unix(newest, 0)) > a.Policy.Cutoff {
-		return &Refusal{Reason: Unproven, Code: "too-old", Text: fmt.Sprintf("it was signed more than %d days ago, which is the limit here", a.Policy.Cutoff/day)}
+	if now.Sub(time.Unix(newest, 0)) > a.policy().Cutoff {
+		return &Refusal{Reason: Unproven, Code: "too-old", Text: fmt.Sprintf("it was signed more than %d days ago, which is the limit here", a.policy().Cutoff/day)}
 	}
 	return nil
 }

@@ -70,9 +70,14 @@ type Book struct {
 	// renews what only the password opens. nil: nobody is told.
 	LoggedIn func(name, password string)
 
-	once  sync.Once
-	slots chan struct{} // hashings at one time
-	slow  brake
+	// MakeRoom is called before a password is hashed, which takes 16 MiB, not twice
+	// in a second. nil: debug.FreeOSMemory.
+	MakeRoom func()
+
+	once   sync.Once
+	slots  chan struct{} // hashings at one time
+	tidied time.Time     // when the last one gave its memory back; who holds the slot may look
+	slow   brake
 
 	mu    sync.RWMutex
 	cache map[string]Account // what Get answered; dropped on every change

@@ -254,6 +254,28 @@ func TestLoginsBounded(t *testing.T) {
 	}
 }
 
+// Room is made before the first of many hashings, and again after a pause.
+func TestRoomIsMade(t *testing.T) {
+	b := book(t)
+	now, made := b.now(), 0
+	b.Now = func() time.Time { return now }
+	b.MakeRoom = func() { made++ }
+	if err := b.Add(t.Context(), Account{Name: "anna"}, "secret"); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []int{1, 1, 2} {
+		if i == 2 {
+			now = now.Add(2 * tidyFor)
+		}
+		if _, err := b.Login(t.Context(), "anna", "secret", home); err != nil {
+			t.Fatal(err)
+		}
+		if made != want {
+			t.Errorf("login %d: room was made %d times, want %d", i, made, want)
+		}
+	}
+}
+
 func TestRanges(t *testing.T) {
 	for _, c := range []struct{ in, want string }{
 		{"", ""}, {"1-5,7,9-12", "1-5,7,9-12"}, {" 1 - 5 , 6", "1-6"}, {"9,1-3,2-4", "1-4,9"}, {"0-3", "1-3"}, {"5-2", ""}, {"0", ""}, {"3,", "3"},

@@ -65,7 +65,7 @@ func (k *core) openAgent(context.Context) error {
 	}
 	k.state = db
 	k.shut = append(k.shut, db.Close)
-	k.members = &members.Book{DB: db, Now: k.now}
+	k.members = &members.Book{DB: db, Now: k.now, MakeRoom: makeRoom}
 	if k.ward, err = ward.New(db, k.now); err != nil {
 		return err
 	}
