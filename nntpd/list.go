@@ -76,8 +76,10 @@ func (x *session) doList() error {
 	return nil
 }
 
-// overviewFmt: RFC 3977 §8.4.2. Thunderbird takes this order for granted.
-const overviewFmt = "Subject:\r\nFrom:\r\nDate:\r\nMessage-ID:\r\nReferences:\r\n:bytes\r\n:lines\r\nXref:full\r\n"
+// overviewFmt: RFC 3977 §8.4.2. Thunderbird takes this order for granted, and slrn
+// asks for each header by itself unless sizes go by the names of RFC 2980 §2.1.7,
+// which §8.4.2 allows.
+const overviewFmt = "Subject:\r\nFrom:\r\nDate:\r\nMessage-ID:\r\nReferences:\r\nBytes:\r\nLines:\r\nXref:full\r\n"
 
 func (x *session) lines(code int, text, list string) {
 	x.c.Status(code, text)

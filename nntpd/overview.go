@@ -133,9 +133,14 @@ func (x *session) doHdr() error {
 	return x.hdr(x.args[0], arg(x.args, 1), nntp.CodeHdr, false)
 }
 
-// doXhdr: RFC 2980 §2.6.
+// doXhdr: RFC 2980 §2.6. Bytes and Lines are what the overview says, by the names
+// that LIST OVERVIEW.FMT gives them.
 func (x *session) doXhdr() error {
-	return x.hdr(x.args[0], arg(x.args, 1), nntp.CodeHead, true)
+	field := x.args[0]
+	if upperIs(field, "BYTES") || upperIs(field, "LINES") {
+		field = ":" + field
+	}
+	return x.hdr(field, arg(x.args, 1), nntp.CodeHead, true)
 }
 
 func (x *session) hdr(field, which string, code int, old bool) error {

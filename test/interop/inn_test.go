@@ -69,6 +69,9 @@ func port(t *testing.T, addr string) int {
 	return n
 }
 
+// id is testID as it stands on the wire.
+func id(i int) string { return string(testID(i)) }
+
 func testID(i int) article.ID { return article.ID(fmt.Sprintf("<%d@interop.test.example>", i)) }
 
 // give streams articles from to to to a server, as a neighbour does.
@@ -214,7 +217,8 @@ func TestINNBothWays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	inn := newINN(t, innbox.Feed{Name: "litfass", Exclude: ourHost, Port: port(t, addr)})
+	p := newTap(t, addr)
+	inn := newINN(t, innbox.Feed{Name: "litfass", Exclude: ourHost, Port: portOf(t, p.addr)})
 	n := newNode(t, nodebox.Options{Host: ourHost, Addr: addr, Links: []nodebox.Link{
 		{Name: "inn.test.example", Addr: inn.Addr, Send: "test.*"}, {Name: "outside.test.example", Send: "!*"},
 	}})
@@ -229,6 +233,7 @@ func TestINNBothWays(t *testing.T) {
 		out, _ := n.Run("--json", "peer", "list")
 		t.Errorf("INN took %d and refused %d, want the 300 that it did not bring itself, and 0: %s", accepted, refused, out)
 	}
+	p.saw(t, "< 200 ", "> MODE STREAM", "< 203 ", "> CHECK "+id(0), "< 238 "+id(0), "> TAKETHIS "+id(0), "> ..dot", "> .", "< 239 "+id(0))
 }
 
 // TestINNDown: INN is away while articles come, and is fed when it is back.
@@ -258,6 +263,7 @@ func TestInnxmit(t *testing.T) {
 	n := newNode(t, nodebox.Options{Host: ourHost, Links: []nodebox.Link{
 		{Name: "inn.test.example", Send: "!*"},
 	}})
+	p := newTap(t, n.Addr)
 	give(t, inn.Addr, 0, 500)
 	for round := range 2 { // the second time everything is known
 		if err := inn.Control("flush", "litfass"); err != nil {
@@ -279,7 +285,7 @@ func TestInnxmit(t *testing.T) {
 		if err := inn.WriteFile("spool/outgoing/list", text); err != nil {
 			t.Fatal(err)
 		}
-		out, err := inn.Command("innxmit", "-v", "-P", strconv.Itoa(port(t, n.Addr)), "127.0.0.1", list).CombinedOutput()
+		out, err := inn.Command("innxmit", "-v", "-P", p.port, "127.0.0.1", list).CombinedOutput()
 		if err != nil {
 			t.Fatalf("innxmit: %v: %s", err, out)
 		}
@@ -289,48 +295,59 @@ func TestInnxmit(t *testing.T) {
 		}
 	}
 	same(t, inn.Addr, n.Addr, 0, 500)
+	p.saw(t, "< 200 ", "> MODE STREAM", "< 203 ", "> CHECK "+id(0), "> CHECK "+id(1), "< 238 "+id(0), "> TAKETHIS "+id(0), "< 239 "+id(0), "> QUIT", "< 205 ")
+	p.saw(t, "> MODE STREAM", "< 203 ", "> CHECK "+id(0), "< 438 "+id(0), "< 438 "+id(499), "> QUIT")
 }
 
-// TestInewsAndRnews: INN's inews posts here and logs in only when told 480; INN's
-// rnews brings a batch with IHAVE, and again: then all of it is known.
-func TestInewsAndRnews(t *testing.T) {
+// TestInews: INN's inews posts here; it logs in only when told 480, and then posts again.
+func TestInews(t *testing.T) {
 	inn := newINN(t)
-	n := newNode(t, nodebox.Options{Host: ourHost, Links: []nodebox.Link{{Name: "inn.test.example", Send: "!*"}}})
-	at := strconv.Itoa(port(t, n.Addr))
-	cmd := inn.Command("inews", "-h", "-S", "-p", at)
-	cmd.Stdin = strings.NewReader("From: otto@mesh.example\nNewsgroups: test.a\nSubject: from inews\nMessage-ID: <inews@mesh.example>\n\nhello\n.dot\n")
-	out, err := cmd.CombinedOutput()
-	t.Logf("inews: %s", out)
-	if err != nil {
-		t.Fatalf("inews: %v: %s", err, out)
-	}
-	c, err := nntp.Dialer{Address: n.Addr}.Connect(t.Context())
-	if err != nil {
+	n, p := library(t, "read")
+	login(t, n)
+	if err := inn.WriteFile("etc/passwd.nntp", []byte("127.0.0.1:anna:secretword\n")); err != nil {
 		t.Fatal(err)
 	}
+	cmd := inn.Command("inews", "-h", "-S", "-p", p.port)
+	cmd.Stdin = strings.NewReader("From: otto@mesh.example\nNewsgroups: test.a\nSubject: from inews\nMessage-ID: <inews@mesh.example>\n\nhello\n.dot\n")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("inews: %v: %s", err, out)
+	}
+	p.saw(t, "> mode reader", "< 200 ", "> post", "< 480 ", "> AUTHINFO USER anna", "< 381 ", "> AUTHINFO PASS secretword", "< 281 ",
+		"> post", "< 340 ", "> Sender: ", "> ..dot", "> .", "< 240 article received <inews@mesh.example>", "> quit")
+	c := reader(t, n.Addr)
 	defer c.Close()
 	wire, err := c.Article("<inews@mesh.example>", 1<<20)
 	if err != nil {
 		t.Fatal(err)
 	}
 	has(t, "article of inews", string(wire), "Subject: from inews\r\n", "\r\n\r\nhello\r\n..dot\r\n")
+}
 
+// TestRnews: INN's rnews brings a batch with IHAVE, and again: then all of it is known.
+func TestRnews(t *testing.T) {
+	inn := newINN(t)
+	n := newNode(t, nodebox.Options{Host: ourHost, Links: []nodebox.Link{{Name: "inn.test.example", Send: "!*"}}})
+	p := newTap(t, n.Addr)
 	var batch strings.Builder
 	for i := range 20 {
-		art := fmt.Sprintf("Path: inn.test.example!not-for-mail\nFrom: a@mesh.example\nNewsgroups: test.a\nSubject: in a batch\nDate: %s\nMessage-ID: %s\n\nhello\n",
+		art := fmt.Sprintf("Path: inn.test.example!not-for-mail\nFrom: a@mesh.example\nNewsgroups: test.a\nSubject: in a batch\nDate: %s\nMessage-ID: %s\n\nhello\n.dot\n",
 			time.Now().UTC().Format("02 Jan 2006 15:04:05 +0000"), testID(i))
 		fmt.Fprintf(&batch, "#! rnews %d\n%s", len(art), art)
 	}
 	for round := range 2 {
-		cmd := inn.Command("rnews", "-v", "-S", "127.0.0.1", "-P", at)
+		cmd := inn.Command("rnews", "-v", "-S", "127.0.0.1", "-P", p.port)
 		cmd.Stdin = strings.NewReader(batch.String())
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("rnews, round %d: %v: %s", round, err, out)
 		}
-		if got := count(t, n.Addr); got != 21 {
-			t.Fatalf("%d articles here after rnews, want 21", got)
+		if got := count(t, n.Addr); got != 20 {
+			t.Fatalf("%d articles here after rnews, want 20", got)
 		}
 	}
+	p.saw(t, "> ihave "+id(0), "< 335 ", "> ..dot", "> .", "< 235 ", "> ihave "+id(19), "< 335 ", "< 235 ")
+	p.saw(t, "> ihave "+id(0), "< 435 ", "> ihave "+id(19), "< 435 ")
+	wire := fetch(t, n.Addr, 19, 20)
+	has(t, "article of rnews", wire[0], "Path: "+ourHost+"!!inn.test.example!not-for-mail\r\n", "\r\n\r\nhello\r\n..dot\r\n")
 }
 
 // TestPullFromINN: INN gives us no feed; we ask it as a newsreader does. First

@@ -124,9 +124,9 @@ func (l *leaf) serve() (addr string) {
 // TestLeafnode: the whole cycle. leafnode learns of our groups, a reader asks for
 // one there, leafnode fetches it, the reader reads and posts, leafnode posts here.
 func TestLeafnode(t *testing.T) {
-	n, host, port := library(t, "read")
+	n, p := library(t, "read")
 	login(t, n)
-	l := newLeaf(t, host, port)
+	l := newLeaf(t, p.host, p.port)
 	has(t, "first fetch", l.fetch(), "getting all newsgroups")
 	addr := l.serve()
 	reader := func() *nntp.Client {
@@ -170,4 +170,7 @@ func TestLeafnode(t *testing.T) {
 	if failed, _ := filepath.Glob(filepath.Join(l.home, "spool/failed.postings/*")); len(failed) > 0 {
 		t.Errorf("leafnode keeps %v as failed\n%s", failed, out)
 	}
+	p.saw(t, "> AUTHINFO USER anna", "< 381 ", "< 281 ", "> MODE READER", "< 200 ", "> DATE", "< 111 ", "> LIST", "< 215 ", "< test.a 3 1 y", "> LIST NEWSGROUPS", "< 215 ", "> QUIT")
+	p.saw(t, "< 281 ", "> NEWGROUPS ", "< 231 ", "> GROUP test.a", "< 211 3 1 3 test.a", "> XOVER 1-3", "< 224 ", "> ARTICLE 1", "< 220 1 ", "> ARTICLE 3", "< 220 3 ")
+	p.saw(t, "< 281 ", "> GROUP test.a", "> STAT <", "< 430 ", "> POST", "< 340 ", "> Subject: from a leaf", "> ..dot", "> .", "< 240 ")
 }

@@ -29,9 +29,9 @@ func need(t *testing.T, program, pkg string) string {
 	return path
 }
 
-// library is a node with three articles in test.a. anonymous is what a client
-// may do without logging in.
-func library(t *testing.T, anonymous string) (n *nodebox.Node, host, port string) {
+// library is a node with three articles in test.a, and a tap in front of it.
+// anonymous is what a client may do without logging in.
+func library(t *testing.T, anonymous string) (n *nodebox.Node, p *tap) {
 	t.Helper()
 	n, err := nodebox.New(litfass(t), nodebox.Options{Groups: []string{"test.a"}})
 	if err != nil {
@@ -60,11 +60,7 @@ func library(t *testing.T, anonymous string) (n *nodebox.Node, host, port string
 			t.Fatal(err)
 		}
 	}
-	host, port, err = net.SplitHostPort(n.Addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n, host, port
+	return n, newTap(t, n.Addr)
 }
 
 // run runs a client with a home of its own and returns what it printed.
@@ -163,13 +159,16 @@ func TestNntplib(t *testing.T) {
 	if exec.Command(python, "-W", "ignore", "-c", "import nntplib").Run() != nil {
 		t.Skip("SKIP: this python3 has no nntplib any more (gone since 3.13)")
 	}
-	n, host, port := library(t, "post")
-	out := run(t, t.TempDir(), "", python, "-W", "ignore", "-c", nntplibScript, host, port, "", "")
+	n, p := library(t, "post")
+	out := run(t, t.TempDir(), "", python, "-W", "ignore", "-c", nntplibScript, p.host, p.port, "", "")
 	has(t, "nntplib", out, "200 node.test.example", "'OVER'", "group='test.a', last='3', first='1', flag='y'",
 		"('211 3 1 3 test.a', 3, 1, 3, 'test.a')", "2 article 2", "node.test.example test.a:3",
 		"[b'hello 2', b'.dot']", "b'hello 3'", "'<1@mesh.example>', '<2@mesh.example>', '<3@mesh.example>'",
 		"240 article received", "205 ")
 	has(t, "node", subjects(t, n), "from nntplib")
+	p.saw(t, "> CAPABILITIES", "< OVER MSGID", "> LIST ACTIVE test.*", "< test.a 3 1 y", "> GROUP test.a", "< 211 3 1 3 test.a", "> OVER 1-3", "< 224 ", "< 1\tarticle 1\t",
+		"> XHDR subject 1-2", "< 221 ", "> HEAD <2@mesh.example>", "< 221 0 <2@mesh.example>", "> BODY 2", "< 222 2 <2@mesh.example>", "> NEXT", "< 223 2 ", "> LAST", "< 223 1 ",
+		"> NEWNEWS test.a 20000101 000000", "< 230 ", "> POST", "< 340 ", "> ..dot", "> .", "< 240 ", "> QUIT", "< 205 ")
 }
 
 // TestNntplibLogin: nothing without a login, everything with it.
@@ -178,10 +177,11 @@ func TestNntplibLogin(t *testing.T) {
 	if exec.Command(python, "-W", "ignore", "-c", "import nntplib").Run() != nil {
 		t.Skip("SKIP: this python3 has no nntplib any more (gone since 3.13)")
 	}
-	n, host, port := library(t, "none")
+	n, p := library(t, "none")
 	login(t, n)
-	out := run(t, t.TempDir(), "", python, "-W", "ignore", "-c", nntplibScript, host, port, "anna", "secretword")
+	out := run(t, t.TempDir(), "", python, "-W", "ignore", "-c", nntplibScript, p.host, p.port, "anna", "secretword")
 	has(t, "nntplib", out, "240 article received", "205 ")
+	p.saw(t, "< AUTHINFO USER SASL", "> authinfo user anna", "< 381 ", "> authinfo pass secretword", "< 281 ", "> CAPABILITIES", "< POST", "> GROUP test.a", "< 211 ", "> POST", "< 340 ", "< 240 ")
 }
 
 // login makes an account.
@@ -212,24 +212,26 @@ print "posted ", $s->message; $s->quit;
 
 func TestNetNNTP(t *testing.T) {
 	perl := need(t, "perl", "perl")
-	n, host, port := library(t, "post")
-	out := run(t, t.TempDir(), "", perl, "-e", netNNTPScript, host, port)
+	n, p := library(t, "post")
+	out := run(t, t.TempDir(), "", perl, "-e", netNNTPScript, p.host, p.port)
 	has(t, "Net::NNTP", out, "test.a", "3 1 3 test.a", "2 article 2", "xpat 2 article 2", "Xref: node.test.example test.a:2",
 		"hello 1\n.dot\n", "new <1@mesh.example> <2@mesh.example> <3@mesh.example>", "groups ", "posted article received")
 	if strings.Contains(out, "xpat 1") {
 		t.Error("XPAT matches too much")
 	}
 	has(t, "node", subjects(t, n), "from Net::NNTP")
+	p.saw(t, "< 200 ", "> MODE READER", "< 200 ", "> LIST", "< 215 ", "> XOVER 1-3", "< 224 ", "> XHDR Subject 1-3", "< 221 ", "> XPAT Subject 1-3 *cle 2*", "< 221 ", "< 2 article 2", "< .",
+		"> ARTICLE 2", "< 220 2 <2@mesh.example>", "> HEAD <3@mesh.example>", "< 221 0 ", "> BODY 1", "< 222 1 ", "> NEWNEWS test.a ", "< 230 ", "> NEWGROUPS ", "< 231 ", "> POST", "< 340 ", "> ..dot", "< 240 ", "> QUIT", "< 205 ")
 }
 
 func TestSuck(t *testing.T) {
 	suck := need(t, "suck", "suck")
-	_, host, port := library(t, "post")
+	_, p := library(t, "post")
 	home := t.TempDir()
 	write(t, filepath.Join(home, "data", "sucknewsrc"), "test.a 0\n")
 	write(t, filepath.Join(home, "tmp", "x"), "")
 	write(t, filepath.Join(home, "msgs", "x"), "")
-	run(t, home, "", suck, host, "-N", port, "-dd", "data", "-dt", "tmp", "-dm", "msgs", "-m", "-c")
+	run(t, home, "", suck, p.host, "-N", p.port, "-dd", "data", "-dt", "tmp", "-dm", "msgs", "-m", "-c")
 	files, err := filepath.Glob(filepath.Join(home, "msgs", "*-*"))
 	if err != nil || len(files) != 3 {
 		t.Fatalf("%d articles fetched, %v", len(files), err)
@@ -241,24 +243,26 @@ func TestSuck(t *testing.T) {
 		}
 		has(t, "suck", string(b), "Subject: article", "Xref: node.test.example test.a:", "hello ", "dot\n")
 	}
+	p.saw(t, "> group test.a", "< 211 3 1 3 test.a", "> xhdr Message-ID 1-3", "< 221 ", "< 3 <3@mesh.example>", "> article <1@mesh.example>", "< 220 0 <1@mesh.example>", "> article <3@mesh.example>", "< 220 0 <3@mesh.example>", "> quit", "< 205 ")
 }
 
 func TestRpost(t *testing.T) {
 	rpost := need(t, "rpost", "suck")
-	n, host, port := library(t, "post")
+	n, p := library(t, "post")
 	art := "From: Otto <otto@mesh.example>\nNewsgroups: test.a\nSubject: from rpost\nMessage-ID: <r@mesh.example>\nDate: " +
 		time.Now().Format(time.RFC1123Z) + "\n\nhello\n"
-	has(t, "rpost", run(t, t.TempDir(), art, rpost, host, "-N", port), "240 article received <r@mesh.example>")
+	has(t, "rpost", run(t, t.TempDir(), art, rpost, p.host, "-N", p.port), "240 article received <r@mesh.example>")
 	has(t, "node", subjects(t, n), "from rpost")
+	p.saw(t, "> POST", "< 340 ", "> Subject: from rpost", "> .", "< 240 article received <r@mesh.example>", "> quit", "< 205 ")
 }
 
 func TestSlrnpull(t *testing.T) {
 	slrnpull := need(t, "slrnpull", "slrnpull")
-	n, host, port := library(t, "post")
+	n, p := library(t, "post")
 	home := t.TempDir()
 	write(t, filepath.Join(home, "slrnpull.conf"), "default 100 0\ntest.a\n")
 	write(t, filepath.Join(home, "out.going", "Xone"), "From: Otto <otto@mesh.example>\nNewsgroups: test.a\nSubject: from slrnpull\n\nhello\n.dot\n")
-	run(t, home, "", slrnpull, "-d", home, "-h", host+":"+port)
+	run(t, home, "", slrnpull, "-d", home, "-h", p.addr)
 	has(t, "node", subjects(t, n), "from slrnpull")
 	for i := 1; i <= 3; i++ {
 		b, err := os.ReadFile(filepath.Join(home, "news", "test", "a", fmt.Sprint(i)))
@@ -267,16 +271,19 @@ func TestSlrnpull(t *testing.T) {
 		}
 		has(t, "slrnpull", string(b), fmt.Sprintf("Subject: article %d", i), fmt.Sprintf("hello %d\n.dot\n", i))
 	}
+	p.saw(t, "> MODE READER", "< 200 ", "> XHDR", "< 501 ", "> POST", "< 340 ", "< 240 ", "> GROUP test.a", "< 211 4 1 4 test.a", "> XHDR Message-ID 1-", "< 221 ",
+		"> head 1", "> head 4", "< 221 1 ", "< 221 4 ", "> body 1", "> body 4", "< 222 1 ", "< 222 4 ", "> QUIT")
 }
 
 // TestTinBatch: tin -S saves what is unread.
 func TestTinBatch(t *testing.T) {
 	tin := need(t, "tin", "tin")
-	_, host, port := library(t, "post")
+	_, p := library(t, "post")
 	home := t.TempDir()
 	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
-	out := run(t, home, "", tin, "-r", "-g", host, "-p", port, "-f", filepath.Join(home, "newsrc"), "-n", "-S", "-v", "-s", filepath.Join(home, "save"))
+	out := run(t, home, "", tin, "-r", "-g", p.host, "-p", p.port, "-f", filepath.Join(home, "newsrc"), "-n", "-S", "-v", "-s", filepath.Join(home, "save"))
 	has(t, "tin", out, "article 1", "article 3", "Saved 3 articles from 1 group")
+	p.saw(t, "> CAPABILITIES", "> LIST COUNTS test.a", "< test.a 3 1 3 y", "> LISTGROUP test.a", "< 211 ", "> OVER 1-3", "< 224 ", "> ARTICLE 1", "< 220 1 ", "> ARTICLE 3", "< 220 3 ", "> QUIT", "< 205 ")
 }
 
 // screen is a terminal in which a newsreader runs.
@@ -334,13 +341,13 @@ func (s *screen) keys(keys ...string) {
 
 func TestSlrn(t *testing.T) {
 	slrn := need(t, "slrn", "slrn")
-	n, host, port := library(t, "post")
+	n, p := library(t, "post")
 	home := t.TempDir()
 	editor := filepath.Join(home, "editor")
 	write(t, editor, "#!/bin/sh\necho hello from slrn >> \"$1\"\n")
 	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
 	write(t, filepath.Join(home, "slrnrc"), "set editor_command \""+editor+" '%s'\"\nset username \"otto\"\nset hostname \"mesh.example\"\n")
-	s := newScreen(t, fmt.Sprintf("HOME=%s %s -n -h %s -p %s -f %s/newsrc -i %s/slrnrc 2>/dev/null", home, slrn, host, port, home, home))
+	s := newScreen(t, fmt.Sprintf("HOME=%s %s -n -h %s -p %s -f %s/newsrc -i %s/slrnrc 2>/dev/null", home, slrn, p.host, p.port, home, home))
 	s.see("3  test.a")
 	s.keys("Enter")
 	s.see("article 2")
@@ -361,17 +368,19 @@ func TestSlrn(t *testing.T) {
 	s.keys("y")
 	s.see("Posting...done")
 	has(t, "node", subjects(t, n), "from slrn")
+	p.saw(t, "> MODE READER", "< 200 ", "> XOVER", "< 412 ", "> XHDR Path", "< 412 ", "> GROUP test.a", "< 211 3 1 3 test.a", "> XOVER 1-3", "< 224 ", "> ARTICLE 1", "< 220 1 ", "> POST", "< 340 ", "> Subject: from slrn", "< 240 ")
+	p.never(t, "> HEAD") // it asks for each header by itself if it dislikes LIST OVERVIEW.FMT
 }
 
 func TestTin(t *testing.T) {
 	tin := need(t, "tin", "tin")
-	n, host, port := library(t, "post")
+	n, p := library(t, "post")
 	home := t.TempDir()
 	editor := filepath.Join(home, "editor")
 	write(t, editor, "#!/bin/sh\nfor f; do :; done\necho hello from tin >> \"$f\"\n")
 	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
 	write(t, filepath.Join(home, ".tin", "tinrc"), "default_editor_format="+editor+" %F\nmail_address=Otto <otto@mesh.example>\nshow_help_mail_sign=0\n")
-	s := newScreen(t, fmt.Sprintf("HOME=%s VISUAL=%s EDITOR=%s %s -r -g %s -p %s -f %s/newsrc", home, editor, editor, tin, host, port, home))
+	s := newScreen(t, fmt.Sprintf("HOME=%s VISUAL=%s EDITOR=%s %s -r -g %s -p %s -f %s/newsrc", home, editor, editor, tin, p.host, p.port, home))
 	s.see("test.a")
 	s.keys("Enter")
 	s.see("article 2")
@@ -387,23 +396,25 @@ func TestTin(t *testing.T) {
 	s.keys("p")
 	s.see("article 2")
 	has(t, "node", subjects(t, n), "from tin")
+	p.saw(t, "> CAPABILITIES", "> LIST COUNTS", "< test.a 3 1 3 y", "> LIST NEWSGROUPS", "> LISTGROUP test.a", "< 211 ", "> OVER 1-3", "< 224 ", "> ARTICLE 1", "< 220 1 ", "> POST", "< 340 ", "> Subject: from tin", "< 240 ")
 }
 
 // TestRpostLogin: rpost logs in only when it is told 480.
 func TestRpostLogin(t *testing.T) {
 	rpost := need(t, "rpost", "suck")
-	n, host, port := library(t, "read")
+	n, p := library(t, "read")
 	login(t, n)
 	art := "From: Otto <otto@mesh.example>\nNewsgroups: test.a\nSubject: from rpost\nDate: " + time.Now().Format(time.RFC1123Z) + "\n\nhello\n"
-	has(t, "rpost", run(t, t.TempDir(), art, rpost, host, "-N", port, "-U", "anna", "-P", "secretword"), "Authentication succeeded", "240 article received")
+	has(t, "rpost", run(t, t.TempDir(), art, rpost, p.host, "-N", p.port, "-U", "anna", "-P", "secretword"), "Authentication succeeded", "240 article received")
 	has(t, "node", subjects(t, n), "from rpost")
+	p.saw(t, "> POST", "< 480 ", "> AUTHINFO USER anna", "< 381 ", "> AUTHINFO PASS secretword", "< 281 ", "> POST", "< 340 ", "< 240 ")
 }
 
 // TestNeomutt reads and posts. It uses STARTTLS wherever that is listed, and
 // stops at a certificate it cannot check: here none is listed.
 func TestNeomutt(t *testing.T) {
 	mutt := need(t, "neomutt", "neomutt")
-	n, host, port := library(t, "read")
+	n, p := library(t, "read")
 	login(t, n)
 	home := t.TempDir()
 	editor := filepath.Join(home, "editor")
@@ -411,7 +422,7 @@ func TestNeomutt(t *testing.T) {
 	write(t, filepath.Join(home, "newsrc"), "test.a:\n")
 	write(t, filepath.Join(home, "Mail", "sent"), "")
 	write(t, filepath.Join(home, "muttrc"), strings.Join([]string{
-		"set news_server=\"news://" + host + ":" + port + "\"", "set newsrc=\"" + home + "/newsrc\"", "set nntp_user=anna nntp_pass=secretword nntp_authenticators=\"user\"",
+		"set news_server=\"news://" + p.addr + "\"", "set newsrc=\"" + home + "/newsrc\"", "set nntp_user=anna nntp_pass=secretword nntp_authenticators=\"user\"",
 		"set ssl_force_tls=no ssl_starttls=yes", "set editor=\"" + editor + "\"", "set from=\"otto@mesh.example\" realname=Otto", "set news_cache_dir=\"" + home + "/cache\"",
 		"set wait_key=no fast_reply=yes header_cache=\"\" copy=no", "set nntp_listgroup=yes help=yes", "set post_moderated=yes"}, "\n")+"\n")
 	s := newScreen(t, fmt.Sprintf("HOME=%s %s -n -F %s/muttrc -G", home, mutt, home))
@@ -434,4 +445,5 @@ func TestNeomutt(t *testing.T) {
 	s.keys("y")
 	s.see("Article posted")
 	has(t, "node", subjects(t, n), "from neomutt")
+	p.saw(t, "> CAPABILITIES", "> AUTHINFO USER anna", "< 381 ", "< 281 ", "> CAPABILITIES", "< POST", "> GROUP test.a", "< 211 ", "> LISTGROUP test.a 1-3", "< 211 ", "> XOVER 1-3", "< 224 ", "> ARTICLE 1", "< 220 1 ", "> POST", "< 340 ", "> Subject: from neomutt", "< 240 ")
 }

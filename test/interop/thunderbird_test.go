@@ -14,70 +14,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 )
-
-// tap passes connections on to addr and remembers the lines that clients say.
-type tap struct {
-	addr string
-
-	mu   sync.Mutex
-	said []string
-}
-
-func newTap(t *testing.T, to string) *tap {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &tap{addr: ln.Addr().String()}
-	var wg sync.WaitGroup
-	ctx, cancel := context.WithCancel(context.Background())
-	t.Cleanup(func() { ln.Close(); cancel(); wg.Wait() })
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			s, err := net.Dial("tcp", to)
-			if err != nil {
-				c.Close()
-				continue
-			}
-			stop := context.AfterFunc(ctx, func() { c.Close(); s.Close() })
-			wg.Go(func() { defer stop(); defer c.Close(); _, _ = io.Copy(c, s) })
-			wg.Go(func() { defer s.Close(); p.listen(c, s) })
-		}
-	})
-	return p
-}
-
-func (p *tap) listen(from io.Reader, to io.Writer) {
-	in := bufio.NewReader(from)
-	for {
-		line, err := in.ReadString('\n')
-		if err != nil {
-			return
-		}
-		p.mu.Lock()
-		p.said = append(p.said, strings.TrimRight(line, "\r\n"))
-		p.mu.Unlock()
-		if _, err := io.WriteString(to, line); err != nil {
-			return
-		}
-	}
-}
-
-func (p *tap) lines() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return strings.Join(p.said, "\n")
-}
 
 // marionette drives a Mozilla program: commands are "length:[0,id,name,params]".
 type marionette struct {
@@ -215,12 +155,9 @@ func startThunderbird(t *testing.T) *marionette {
 // TestThunderbird: an account with a login, a group opened, an article read in the
 // window, a search, and a post from the composer.
 func TestThunderbird(t *testing.T) {
-	n, _, _ := library(t, "read")
+	n, p := library(t, "read")
 	login(t, n)
-	p := newTap(t, n.Addr)
 	m := startThunderbird(t)
-	host, number, _ := net.SplitHostPort(p.addr)
-	port, _ := strconv.Atoi(number)
 	m.js(`let srv = MailServices.accounts.createIncomingServer("otto", args[0], "nntp");
 		srv.port = args[1];
 		let acc = MailServices.accounts.createAccount(); acc.incomingServer = srv;
@@ -229,7 +166,7 @@ func TestThunderbird(t *testing.T) {
 		let at = srv.rootFolder.subFolders[0].QueryInterface(Ci.nsIMsgNewsFolder).urlForSignon;
 		let saved = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
 		saved.init(at, null, at, "anna", "secretword", "", "");
-		await Services.logins.addLoginAsync(saved);`, host, port)
+		await Services.logins.addLoginAsync(saved);`, p.host, portOf(t, p.addr))
 	const folder = `let srv = MailServices.accounts.findServer("otto", args[0], "nntp"), folder = srv.rootFolder.subFolders[0];`
 	read := m.js(folder+`let about = w.document.getElementById("tabmail").currentAbout3Pane;
 		about.displayFolder(folder.URI);
@@ -239,7 +176,7 @@ func TestThunderbird(t *testing.T) {
 		about.threadTree.selectedIndex = out.indexOf("article 2");
 		let pane = about.messageBrowser.contentWindow.getMessagePaneBrowser();
 		out.push(await until("text", () => { let b = pane.contentDocument && pane.contentDocument.body; return b && b.textContent.includes("hello 2") && b.textContent; }));
-		return out;`, host)
+		return out;`, p.host)
 	has(t, "what Thunderbird shows", read, "article 1", "article 2", "article 3", `hello 2\n.dot`, "Anna")
 	found := m.js(folder+`let s = Cc["@mozilla.org/messenger/searchSession;1"].createInstance(Ci.nsIMsgSearchSession);
 		let term = s.createTerm(), v = term.value;
@@ -248,7 +185,7 @@ func TestThunderbird(t *testing.T) {
 		s.addScopeTerm(Ci.nsMsgSearchScope.news, folder);
 		let hits = [];
 		await new Promise(end => { s.registerListener({ onSearchHit(h) { hits.push(h.mime2DecodedSubject); }, onSearchDone: end, onNewSearch() {} }, Ci.nsIMsgSearchSession.allNotifications); s.search(null); });
-		return hits;`, host)
+		return hits;`, p.host)
 	has(t, "what Thunderbird finds", found, `["article 2"]`)
 	m.js(folder+`let params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
 		let f = params.composeFields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
@@ -261,7 +198,8 @@ func TestThunderbird(t *testing.T) {
 			onStopSending(id, status) { end(status); }, onGetDraftFolderURI() {}, onSendNotPerformed() { end(-1); }, onTransportSecurityError() {} }));
 		c.goDoCommand("cmd_sendNow");
 		let status = await sent;
-		if (status) throw new Error("sending ends with " + status);`, host)
+		if (status) throw new Error("sending ends with " + status);`, p.host)
 	has(t, "node", subjects(t, n), "from Thunderbird")
-	has(t, "what Thunderbird says", p.lines(), "MODE READER", "GROUP test.a", "XOVER 1-3", "ARTICLE 2", "XPAT SUBJECT", "AUTHINFO user anna", "POST")
+	p.saw(t, "> MODE READER", "< 200 ", "> GROUP test.a", "< 211 3 1 3 test.a", "> XOVER 1-3", "< 224 ", "< 3\tarticle 3\t", "> ARTICLE 2", "< 220 2 <2@mesh.example>",
+		"> XPAT SUBJECT  1- *[Aa]", "< 221 ", "< 2 article 2", "< .", "> POST", "< 480 ", "> AUTHINFO user anna", "< 381 ", "> AUTHINFO pass secretword", "< 281 ", "> POST", "< 340 ", "> ..dot", "< 240 ")
 }
