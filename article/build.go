@@ -20,11 +20,10 @@ func Normalize(text []byte, lim Limits) ([]byte, error) {
 		i := bytes.IndexByte(text, '\n')
 		line := text
 		if i >= 0 {
-			line, text = text[:i], text[i+1:]
+			line, text = bytes.TrimSuffix(text[:i], []byte("\r")), text[i+1:]
 		} else {
 			text = nil
 		}
-		line = bytes.TrimSuffix(line, []byte("\r"))
 		if bytes.IndexByte(line, '\r') >= 0 {
 			return nil, bad("", "holds CR without LF")
 		}

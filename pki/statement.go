@@ -116,13 +116,9 @@ func ParseStatement(text string) (*Statement, error) {
 	return s, nil
 }
 
-// ParseStatements reads statements one after another, as articles and snapshots
-// hold them, with LF or CRLF line ends. What is malformed ends it with an error;
-// the statements before it are returned.
+// ParseStatements reads statements one after another, as snapshots hold them. What
+// is malformed ends it with an error; the statements before it are returned.
 func ParseStatements(text string) ([]*Statement, error) {
-	if strings.Contains(text, "\r\n") {
-		text = strings.ReplaceAll(text, "\r\n", "\n")
-	}
 	var out []*Statement
 	for text != "" {
 		next := strings.Index(text[min(1, len(text)):], "\n"+statementMark)

@@ -18,8 +18,11 @@ type Branch struct {
 	Follow   []Branch `json:"follow,omitempty"` // whom it vouches for
 }
 
-// maxBranch bounds the arrows of one identity that a tree shows.
-const maxBranch = 50
+// Bounds of a tree: the arrows of one identity, and how far from the root.
+const (
+	maxBranch = 50
+	maxHeight = 12
+)
 
 // Tree draws the arrows that count from the anchors on, or from one identity.
 // names says what identities are called here.
@@ -58,9 +61,10 @@ func (l *Ledger) Tree(root ID, names map[ID]string) []Branch {
 }
 
 type drawing struct {
-	l     *Ledger
-	names map[ID]string
-	drawn map[uint32]bool
+	l      *Ledger
+	names  map[ID]string
+	drawn  map[uint32]bool
+	height int // of the branch being drawn
 }
 
 func scoped(purpose, scope string) string {
@@ -85,12 +89,28 @@ func (t *drawing) draw(n uint32, purposes []string, until int64) Branch {
 		return b
 	}
 	t.drawn[n] = true
-	type gift struct {
-		to       uint32
-		purposes []string
-		until    int64
+	gifts := t.gifts(nd)
+	t.height++
+	defer func() { t.height-- }()
+	for i, g := range gifts {
+		if i == maxBranch || t.height > maxHeight {
+			b.More = len(gifts) - i
+			break
+		}
+		b.Follow = append(b.Follow, t.draw(g.to, g.purposes, g.until))
 	}
-	var gifts []gift
+	return b
+}
+
+// gift is what one identity gives to one subject.
+type gift struct {
+	to       uint32
+	purposes []string
+	until    int64
+}
+
+// gifts are the arrows of a node that count now, by subject.
+func (t *drawing) gifts(nd *node) (gifts []gift) {
 	at := map[uint32]int{}
 	now := t.l.now().Unix()
 	for i := nd.out; i != 0; {
@@ -118,15 +138,10 @@ func (t *drawing) draw(n uint32, purposes []string, until int64) Branch {
 	slices.SortFunc(gifts, func(a, b gift) int {
 		return cmp.Compare(t.l.g.nodes.at(a.to).sub.String(), t.l.g.nodes.at(b.to).sub.String())
 	})
-	for i, g := range gifts {
-		if i == maxBranch {
-			b.More = len(gifts) - i
-			break
-		}
+	for _, g := range gifts {
 		slices.Sort(g.purposes)
-		b.Follow = append(b.Follow, t.draw(g.to, g.purposes, g.until))
 	}
-	return b
+	return gifts
 }
 
 // Names are the accounts that this node hosts, by identity.

@@ -145,7 +145,9 @@ func (c *call) branch(b pki.Branch, first, rest string) {
 	if b.Name != "" {
 		line = b.Name + "  " + line
 	}
-	line += "  " + strings.Join(b.Purposes, "; ")
+	if len(b.Purposes) > 0 {
+		line += "  " + strings.Join(b.Purposes, "; ")
+	}
 	if b.Status != "" && b.Status != "live" {
 		line += "  [" + b.Status + "]"
 	}
@@ -196,8 +198,11 @@ func cmdKeyTrust(c *call) error {
 	if err := c.ask("key/trust", u, &out); err != nil {
 		return err
 	}
+	if c.json {
+		return errors.Join(c.printJSON(out), anyRefused(out))
+	}
 	if *file != "" {
-		fmt.Fprintf(c.out, "%d statements are known now\n", out.Count)
+		c.printFates(out)
 	}
 	switch {
 	case u.ID == "":
@@ -206,7 +211,33 @@ func cmdKeyTrust(c *call) error {
 	default:
 		fmt.Fprintf(c.out, "id:%s is trusted for %s in %s, and whom it vouches for\n", out.ID, everything(or(u.Purpose, "post")), everything(or(u.Scope, "all groups")))
 	}
-	return nil
+	return anyRefused(out)
+}
+
+// printFates says what became of the statements of a file.
+func (c *call) printFates(out keyJSON) {
+	fmt.Fprintf(c.out, "%s known now\n", plural(out.Count, "statement"))
+	if out.Held > 0 {
+		fmt.Fprintf(c.out, "%d wait: nothing that is known here vouches for them yet\n", out.Held)
+	}
+	for _, why := range out.Refused {
+		fmt.Fprintf(c.out, "refused: %s\n", why)
+	}
+}
+
+// plural counts things whose name takes an s.
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func anyRefused(out keyJSON) error {
+	if len(out.Refused) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s can never count; the rest was taken", plural(len(out.Refused), "statement"))
 }
 
 // where says where a right holds.
@@ -352,7 +383,7 @@ func cmdKeyRevoke(c *call) error {
 	if err := c.ask("key/revoke", u, &out); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.out, "%d arrows taken back; the news of it travels as articles\n", out.Count)
+	fmt.Fprintf(c.out, "%s taken back; the news of it travels as articles\n", plural(out.Count, "arrow"))
 	return nil
 }
 

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -212,6 +212,8 @@ type keyJSON struct {
 	Count    int        `json:"count,omitempty"`
 	Stopped  int        `json:"stopped,omitempty"`
 	Links    int        `json:"links,omitempty"`
+	Held     int        `json:"held,omitempty"`    // statements that nothing known vouches for yet
+	Refused  []string   `json:"refused,omitempty"` // statements that can never count, and why
 	Result   string     `json:"result,omitempty"`
 	Detail   string     `json:"detail,omitempty"`
 
@@ -222,6 +224,10 @@ type keyJSON struct {
 	Whole bool            `json:"whole,omitempty"`
 
 	Standing string       `json:"standing,omitempty"`
+	Status   string       `json:"status,omitempty"`
+	Seq      *uint64      `json:"seq,omitempty"` // of the event in force
+	Key      string       `json:"key,omitempty"` // that it brought
+	Next     string       `json:"next,omitempty"`
 	Tree     []pki.Branch `json:"tree,omitempty"`
 }
 
@@ -283,31 +289,53 @@ func (c *control) keyShow(_ context.Context, u keyJSON) (keyJSON, error) {
 			return out, err
 		}
 		out.ID, out.Standing = id.String(), standing
+		return out, c.inForce(id, &out)
 	}
 	return out, nil
 }
 
+// inForce fills in which event counts, for scripts.
+func (c *control) inForce(id pki.ID, out *keyJSON) error {
+	st, err := c.core.keys.Ledger.Identity(id)
+	if err != nil {
+		return err
+	}
+	out.Status = st.Status.String()
+	if st.Status == pki.Unheard {
+		return nil
+	}
+	out.Key, out.Seq, out.Next = st.Current.Key.Text(), &st.Current.Seq, "none"
+	if st.Current.Next != nil {
+		out.Next = st.Current.Next.String()
+	}
+	return nil
+}
+
 func (c *control) keyTrust(_ context.Context, u keyJSON) (keyJSON, error) {
 	l := c.core.keys.Ledger
+	var out keyJSON
 	if u.Text != "" {
 		list, err := pki.ParseStatements(u.Text)
 		if err != nil {
+			if strings.Contains(u.Text, "\r") {
+				err = fmt.Errorf("%w; its lines end with CR LF, and what is signed with LF alone: bring it over without conversion", err)
+			}
 			return keyJSON{}, err
 		}
-		out, err := l.Apply("", list)
+		done, err := l.Apply("", list)
 		if err != nil {
 			return keyJSON{}, err
 		}
-		u.Count = out.Count(pki.Taken) + out.Count(pki.Known)
+		out = fates(list, done)
 	}
 	if u.ID == "" {
-		return keyJSON{Count: u.Count}, nil
+		return out, nil
 	}
 	id, err := c.identity(u.ID)
 	if err != nil {
 		return keyJSON{}, err
 	}
-	out := keyJSON{ID: id.String(), Count: u.Count}
+	out.ID = id.String()
 	if u.Remove {
 		return out, l.Distrust(id, u.Purpose, u.Scope)
 	}
@@ -316,6 +344,17 @@ func (c *control) keyTrust(_ context.Context, u keyJSON) (keyJSON, error) {
 		purpose = "post"
 	}
 	return out, l.Trust(pki.Anchor{ID: id, Purpose: purpose, Scope: or(u.Scope, "*"), Depth: u.Depth, Name: u.Name})
+}
+
+// fates says what became of statements that somebody brought by hand.
+func fates(list []*pki.Statement, done pki.Outcome) keyJSON {
+	out := keyJSON{Count: done.Count(pki.Taken) + done.Count(pki.Known), Held: done.Count(pki.Held)}
+	for i, fate := range done.Fates {
+		if fate == pki.Refused {
+			out.Refused = append(out.Refused, fmt.Sprintf("statement %d, about id:%s: %v", i+1, list[i].ID, done.Errs[i]))
+		}
+	}
+	return out
 }
 
 func (c *control) keyRotate(_ context.Context, u keyJSON) (keyJSON, error) {
@@ -362,53 +401,6 @@ func (c *control) keyRevoke(_ context.Context, u keyJSON) (keyJSON, error) {
 		err = errors.New("there is no arrow from this identity to that; \"litfass key show\" draws those there are")
 	}
 	return keyJSON{Count: n}, err
-}
-
-// keyVerify judges one article as if it came now; one that is here is judged as of its arrival.
-func (c *control) keyVerify(ctx context.Context, u keyJSON) (keyJSON, error) {
-	wire, err := article.Normalize(u.Octets, c.core.limits())
-	if err != nil {
-		return keyJSON{Result: string(pki.ResultInvalid), Detail: err.Error()}, nil
-	}
-	a, err := article.Parse(wire, c.core.limits())
-	if err != nil {
-		return keyJSON{Result: string(pki.ResultInvalid), Detail: err.Error()}, nil
-	}
-	p, result, hold, err := c.core.keys.Verify(ctx, a, c.core.now(), false)
-	switch {
-	case result == "":
-		return keyJSON{}, err
-	case err != nil:
-		return keyJSON{Result: result, Detail: err.Error()}, nil
-	}
-	if e, err := c.core.spool.ByID(ctx, a.ID()); err == nil && e.Proof.Digest == p.Digest && p.State == article.ProofHolds {
-		groups, _ := article.LenientGroups(e.Newsgroups, 0)
-		if result, err = c.core.keys.Judge(ctx, e.Proof, e.Arrived, groups); err != nil {
-			return keyJSON{}, err
-		}
-	}
-	out := keyJSON{Result: result, ID: p.Identity, Purpose: p.Purpose}
-	if p.State == article.ProofHolds {
-		out.Detail = c.about(p)
-	}
-	if !hold.IsZero() {
-		out.Detail += "; its time of signing lies ahead of this clock, it would wait until " + hold.UTC().Format(time.RFC1123)
-	}
-	return out, nil
-}
-
-// about says who signed, in a few words.
-func (c *control) about(p article.Proof) string {
-	id, err := pki.ParseID(p.Identity)
-	if err != nil {
-		return ""
-	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "signed %s as %s by id:%s", time.Unix(p.Time, 0).UTC().Format(time.RFC3339), p.Purpose, p.Identity)
-	if name := c.core.keys.Names()[id]; name != "" {
-		fmt.Fprintf(&b, " (%s)", name)
-	}
-	return b.String()
 }
 
 func (c *control) keyCertdir(_ context.Context, u keyJSON) (keyJSON, error) {

@@ -98,7 +98,7 @@ func statements(prefix string, a *article.Article) ([]*pki.Statement, error) {
 		}
 		return nil, nil
 	}
-	return pki.ParseStatements(body)
+	return pki.ParseStatements(strings.ReplaceAll(body, "\r\n", "\n")) // CRLF is the wire's (§7.1)
 }
 
 // Follower applies the statements of articles that arrive. They lie outside the
