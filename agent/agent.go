@@ -40,6 +40,9 @@ type Agent struct {
 	// it went: indexes may forget it at once instead of at their next sweep. nil: nobody.
 	Withdrawn func(ctx context.Context, id article.ID)
 
+	// Kept is told of every article of a peer that was stored; it must not wait. nil: nobody.
+	Kept func(peer string, e spool.Entry)
+
 	live    atomic.Pointer[Policy] // nil: Policy
 	wants   wants
 	refused refused

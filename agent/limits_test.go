@@ -9,6 +9,7 @@ import (
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/spool"
 )
 
 func TestLimits(t *testing.T) {
@@ -80,6 +81,11 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+// kept is an article that was stored.
+func kept(at time.Time, octets int) spool.Entry {
+	return spool.Entry{Arrived: at, Overview: article.Overview{Bytes: octets}}
+}
+
 func TestLedger(t *testing.T) {
 	db := node(t).State
 	now := testNow
@@ -98,10 +104,13 @@ func TestLedger(t *testing.T) {
 				t.Fatal(who)
 			}
 		}
+		l.Kept("box8", kept(now, 100))
 		now = now.Add(day)
 	}
 	now = now.Add(-day)
 	l.add("peer box8", 50, Usage{})
+	l.add("peer box8", 5000, Usage{}) // refused for another reason: brought, not kept
+	l.Kept("box8", kept(now, 50))
 	again := func(want Usage) {
 		t.Helper()
 		if err := l.Save(); err != nil {
@@ -115,7 +124,7 @@ func TestLedger(t *testing.T) {
 	}
 	again(Usage{4, 350})
 	l = open() // a restart
-	if u := l.Today("peer box8"); u != (Usage{2, 150}) {
+	if u := l.Today("peer box8"); u != (Usage{3, 5150}) {
 		t.Errorf("today %+v", u)
 	}
 	if u := l.Today("account ann"); u != (Usage{1, 100}) {
@@ -129,7 +138,7 @@ func TestLedger(t *testing.T) {
 	}
 	l.Gone("box8", now, 50)
 	again(Usage{3, 300})
-	if u := l.Today("peer box8"); u != (Usage{2, 150}) {
+	if u := l.Today("peer box8"); u != (Usage{3, 5150}) {
 		t.Errorf("what went still counts as brought: %+v", u)
 	}
 	l.Forget(first.Add(day))
@@ -146,16 +155,19 @@ func TestPeerShare(t *testing.T) {
 	}
 	told := 0
 	quota := &PeerQuota{Peers: PeerList{{Name: "box8", Share: 10000}}, Ledger: l, Over: func(string) { told++ }}
-	a.Filters = []Filter{quota}
+	a.Filters, a.Kept = []Filter{quota}, l.Kept
 	relay := func(i int) string {
 		_, err := a.Relay(t.Context(), wire(fmt.Sprintf("<s%d@x>", i)), box8)
 		return code(err)
 	}
-	l.add("peer box8", 10001, Usage{})
+	l.Kept("box8", kept(a.Now(), 10001))
 	if got := relay(1); got != "ok" || told != 1 {
 		t.Errorf("a little over its share: %s, told %d times", got, told)
 	}
-	l.add("peer box8", 600, Usage{})
+	if _, err := a.Relay(t.Context(), wire("<mod@x>", "Newsgroups", "a.mod"), box8); code(err) != "unapproved" || l.Held("box8").Articles != 2 {
+		t.Errorf("refused, but held: %v, %+v", err, l.Held("box8"))
+	}
+	l.Kept("box8", kept(a.Now(), 600))
 	if got := relay(2); got != "peer-share" {
 		t.Errorf("far over its share: %s", got)
 	}

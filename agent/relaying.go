@@ -111,9 +111,13 @@ func (in *relaying) take(ctx context.Context, wire []byte) (spool.Entry, error) 
 	if !in.hold.IsZero() {
 		return none, in.keepWaiting(ctx, art, where)
 	}
-	return in.add(ctx, art, spool.Arrival{
+	e, err := in.add(ctx, art, spool.Arrival{
 		Groups: where, Via: spool.Via{How: in.how, Peer: in.via()}, Proof: in.proof, At: in.now, Expires: expires(art, in.now),
 	})
+	if err == nil && in.isPeer && in.Kept != nil {
+		in.Kept(in.peer.Name, e)
+	}
+	return e, err
 }
 
 // lookUp asks history, unless Want or the offer did.

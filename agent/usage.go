@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/spool"
 )
 
 // Usage is what somebody brought: on one day (UTC), or what is left of it here.
@@ -30,7 +31,8 @@ type dayCount struct {
 	Left    Usage // of it on the disk, for peers
 }
 
-// Ledger counts what peers, accounts and addresses bring, by day. The days of
+// Ledger counts what peers, accounts and addresses bring, by day, whether it is
+// taken in the end or not, and what of a peer's articles is kept. The days of
 // peers are kept as long as articles of these days are on the disk: so it is
 // known how much of the disk is whose. In state.db (bucket "usage", NAME NUL DAY)
 // stand peers and accounts, so that a restart forgives nothing; addresses of
@@ -96,13 +98,22 @@ func (l *Ledger) add(who string, n int64, most Usage) bool {
 	if most.Articles > 0 && u.Articles > most.Articles || most.Octets > 0 && u.Octets > most.Octets {
 		return false
 	}
-	if c.Brought = u; isPeer(who) {
-		c.Left = c.Left.plus(one)
-		l.held[who] = l.held[who].plus(one)
-	}
+	c.Brought = u
 	l.m[k] = c
 	l.mark(k)
 	return true
+}
+
+// Kept counts an article of a peer that was stored: Agent.Kept.
+func (l *Ledger) Kept(peer string, e spool.Entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k, one := usageKey{"peer " + peer, dayOf(e.Arrived)}, Usage{1, int64(e.Bytes)}
+	c := l.m[k]
+	c.Left = c.Left.plus(one)
+	l.m[k] = c
+	l.held[k.who] = l.held[k.who].plus(one)
+	l.mark(k)
 }
 
 func (l *Ledger) mark(k usageKey) {

@@ -80,7 +80,7 @@ func (k *core) openAgent(context.Context) error {
 	k.shut = append(k.shut, k.usage.Save)
 	k.agent = &agent.Agent{
 		Host: k.host, Spool: k.spool, State: db, Members: k.members, Peers: k.peers,
-		Limits: k.limits(), Policy: k.cfg.policy(), Filters: k.filters(), Barred: k.barredAccount, Now: k.now, Log: k.log,
+		Limits: k.limits(), Policy: k.cfg.policy(), Filters: k.filters(), Barred: k.barredAccount, Now: k.now, Log: k.log, Kept: k.usage.Kept,
 		Superseded: k.superseded, Withdrawn: k.withdrawn,
 	}
 	return nil
