@@ -235,8 +235,8 @@ func (in *injection) fill(ctx context.Context) error {
 
 func (in *injection) complete(ctx context.Context) error {
 	for _, name := range [...]string{"Newsgroups", "Followup-To", "Distribution"} {
-		if v := in.d.Get(name); strings.ContainsAny(v, " \t") {
-			in.d.Set(name, strings.NewReplacer(" ", "", "\t", "").Replace(v))
+		if v := in.d.Get(name); v != "" && v != list(v) {
+			in.d.Set(name, list(v))
 		}
 	}
 	h, err := in.chooseKey(ctx)
@@ -256,6 +256,19 @@ func (in *injection) complete(ctx context.Context) error {
 		in.d.Set("Date", article.FormatDate(in.now))
 	}
 	return nil
+}
+
+// list writes a list with commas as others want it: without blanks, empty parts
+// and what stands in it twice.
+func list(v string) string {
+	parts := strings.FieldsFunc(v, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
+	out := parts[:0]
+	for _, p := range parts {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return strings.Join(out, ",")
 }
 
 // chooseKey asks who will sign.

@@ -96,20 +96,26 @@ const maxLocks = 16
 func opens(locks, keys string) bool {
 	lf, kf := strings.Fields(locks), strings.Fields(keys)
 	for _, k := range kf[:min(len(kf), maxLocks)] {
-		scheme, key, _ := strings.Cut(k, ":")
-		scheme = strings.ToLower(scheme)
+		scheme, key := element(k)
 		want := lockOf(scheme, key)
 		if want == "" || key == "" {
 			continue
 		}
 		for _, l := range lf[:min(len(lf), maxLocks)] {
-			s, lock, _ := strings.Cut(l, ":")
-			if strings.EqualFold(s, scheme) && lock == want {
+			if s, lock := element(l); s == scheme && lock == want {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// element reads scheme and string of an element; a clue behind it, which older
+// programs wrote, is passed over: RFC 8315 §6.
+func element(s string) (scheme, text string) {
+	scheme, text, _ = strings.Cut(s, ":")
+	text, _, _ = strings.Cut(text, ":")
+	return strings.ToLower(scheme), text
 }
 
 // lock adds Cancel-Lock to what an account or a guest with a secret posts, and

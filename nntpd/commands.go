@@ -63,6 +63,8 @@ func lookup(verb string) command {
 		return command{min: 1, max: 2, syntax: "HDR field [range|<message-id>]", do: (*session).doHdr}
 	case "XHDR":
 		return command{min: 1, max: 2, syntax: "XHDR field [range|<message-id>]", do: (*session).doXhdr}
+	case "XGTITLE":
+		return command{max: 1, syntax: "XGTITLE [wildmat]", do: (*session).doXgtitle}
 	case "XPAT":
 		return command{min: 3, max: 100, syntax: "XPAT field range|<message-id> pattern [pattern...]", do: (*session).doXpat}
 	case "LIST":
@@ -106,7 +108,7 @@ func verbs() []string {
 	return []string{
 		"ARTICLE", "AUTHINFO", "BODY", "CAPABILITIES", "CHECK", "COMPRESS", "DATE", "GROUP", "HDR", "HEAD", "HELP", "IHAVE",
 		"LAST", "LIST", "LISTGROUP", "MODE", "NEWGROUPS", "NEWNEWS", "NEXT", "OVER", "POST", "QUIT", "STARTTLS", "STAT",
-		"TAKETHIS", "XHDR", "XJOIN", "XOVER", "XPAT",
+		"TAKETHIS", "XGTITLE", "XHDR", "XJOIN", "XOVER", "XPAT",
 	}
 }
 

@@ -203,6 +203,10 @@ func (x *session) listGroups(text string, passes ...func(*spool.GroupInfo)) erro
 	if !ok {
 		return nil
 	}
+	return x.listMatching(w, nntp.CodeList, text, passes...)
+}
+
+func (x *session) listMatching(w wildmat.Wildmat, code int, text string, passes ...func(*spool.GroupInfo)) error {
 	a, err := x.rights()
 	if err == nil {
 		err = x.mayAtAll(agent.Read)
@@ -213,7 +217,7 @@ func (x *session) listGroups(text string, passes ...func(*spool.GroupInfo)) erro
 	if a == nil {
 		return x.refuse(err, denied())
 	}
-	x.c.Status(nntp.CodeList, text)
+	x.c.Status(code, text)
 	var info spool.GroupInfo // not one for each group
 	for _, line := range passes {
 		for g, err := range x.groups(a, w) {
@@ -286,6 +290,22 @@ func (x *session) descriptionLine(g *spool.GroupInfo) {
 	c.Str("\t")
 	c.Str(blanks2(g.Description))
 	c.Str("\r\n")
+}
+
+// doXgtitle: RFC 2980 §2.4: LIST NEWSGROUPS with a code of its own, about the
+// current group if nothing else is said.
+func (x *session) doXgtitle() error {
+	if len(x.args) == 0 {
+		if !x.selected() {
+			return nil
+		}
+		x.args = append(x.args, string(x.group))
+	}
+	w, ok := x.wild(0)
+	if !ok {
+		return nil
+	}
+	return x.listMatching(w, nntp.CodeTitles, "newsgroups: name, description", x.descriptionLine)
 }
 
 // listSubscriptions: RFC 6048 §2.6. Groups that are not here or may not be read

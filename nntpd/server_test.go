@@ -39,7 +39,9 @@ type nodeConfig struct {
 	anonymous string // default post
 	untrusted bool
 	peer      bool // loopback is a peer's
-	accounts  bool // anna, password secret; box, which is the peer's login
+	paused    bool // the exchange with it is
+	accounts  bool // anna, password secret word; box, which is the peer's login
+	staff     bool // mona moderates mesh.mod, olga administers
 	edit      func(*Config)
 	agent     func(*agent.Agent)
 	wrap      func(Agent) Agent
@@ -107,7 +109,7 @@ func start(t testing.TB, nc nodeConfig) *node {
 	}
 	a := &agent.Agent{Host: "news.example", Spool: m, Now: testNow}
 	a.Policy.Anonymous = map[string]string{"nntp": nc.anonymous}
-	box := agent.Peer{Name: "box"}
+	box := agent.Peer{Name: "box", Path: "there", Paused: nc.paused}
 	if nc.peer {
 		box.From = loop
 	}
@@ -120,7 +122,7 @@ func start(t testing.TB, nc nodeConfig) *node {
 		cfg.Trusted = loop
 	}
 	if nc.accounts {
-		b := book(t)
+		b := book(t, nc.staff)
 		a.Members, cfg.Accounts = b, b
 	}
 	if nc.agent != nil {
@@ -157,15 +159,24 @@ func start(t testing.TB, nc nodeConfig) *node {
 	return n
 }
 
-func book(t testing.TB) *members.Book {
+func stateDB(t testing.TB) *state.DB {
 	t.Helper()
 	db, err := state.Open(filepath.Join(t.TempDir(), "state.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { db.Close() })
-	b := &members.Book{DB: db, Now: testNow}
-	for _, a := range []members.Account{{Name: "anna", Read: "mesh.*", Post: "mesh.*"}, {Name: "box", Feeds: "box"}} {
+	return db
+}
+
+func book(t testing.TB, staff bool) *members.Book {
+	t.Helper()
+	b := &members.Book{DB: stateDB(t), Now: testNow}
+	all := []members.Account{{Name: "anna", Read: "mesh.*", Post: "mesh.*"}, {Name: "box", Feeds: "box"}}
+	if staff {
+		all = append(all, members.Account{Name: "mona", Moderate: "mesh.mod"}, members.Account{Name: "olga", Admin: true})
+	}
+	for _, a := range all {
 		if err := b.Add(t.Context(), a, "secret word"); err != nil {
 			t.Fatal(err)
 		}

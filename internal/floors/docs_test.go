@@ -44,31 +44,6 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestRFCTable: docs/rfc.tsv has four columns, and its files are there.
-func TestRFCTable(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "docs", "rfc.tsv"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	number := regexp.MustCompile(`^[0-9]+$`)
-	for i, line := range strings.Split(strings.TrimRight(string(text), "\n"), "\n") {
-		f := strings.Split(line, "\t")
-		if i == 0 || line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		if len(f) != 4 || !number.MatchString(f[0]) || f[2] != "yes" && f[2] != "partly" && f[2] != "no" {
-			t.Errorf("docs/rfc.tsv:%d: want RFC<TAB>section<TAB>yes|partly|no<TAB>file", i+1)
-			continue
-		}
-		for file := range strings.SplitSeq(f[3], ",") {
-			file, _, _ = strings.Cut(strings.TrimSpace(file), " ")
-			if _, err := os.Stat(filepath.Join(root, file)); f[2] != "no" && (file == "" || err != nil) {
-				t.Errorf("docs/rfc.tsv:%d: %s is not there", i+1, file)
-			}
-		}
-	}
-}
-
 // TestNoHome: no tracked text names a path of a developer's machine.
 func TestNoHome(t *testing.T) {
 	home := regexp.MustCompile(`/(home/[a-z]+|root|work)/`)

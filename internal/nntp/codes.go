@@ -33,6 +33,7 @@ const (
 	CodeTakethisOK      = 239
 	CodePostOK          = 240
 	CodeAuthOK          = 281
+	CodeTitles          = 282 // XGTITLE: RFC 2980 §2.4
 	CodeAuthSASLOK      = 283
 	CodeJoined          = 290 // XJOIN: private use, RFC 3977 §3.2
 	CodeIhaveSend       = 335
