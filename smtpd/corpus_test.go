@@ -254,7 +254,7 @@ func TestBounceFolder(t *testing.T) {
 		t.Skip("LITFASS_BOUNCES names no folder of bounces")
 	}
 	d := newDesk(t)
-	n, none, why := 0, 0, map[string]int{}
+	n, none, lost, why := 0, 0, 0, map[string]int{}
 	eachFile(t, dir, func(name string, b []byte) {
 		mails := mailsIn(name, b)
 		if len(mails) == 0 {
@@ -263,6 +263,14 @@ func TestBounceFolder(t *testing.T) {
 		}
 		for i, raw := range mails {
 			n++
+			if m, err := readMessage(bytes.NewReader(bytes.ReplaceAll(raw, []byte("\n"), []byte("\r\n"))), d.srv.conv.dir, 16<<20); err == nil {
+				if m.undelivered() {
+					lost++
+				} else {
+					t.Logf("%s#%d: no failure: %s", name, i, m.get("Subject"))
+				}
+				m.body.Close()
+			}
 			_, err := d.take(raw)
 			person := strings.HasPrefix(filepath.Base(name), "is-not-bounce") || bytes.Contains(raw, []byte("\nSubject: Fwd: "))
 			switch became := err == nil || errors.Is(err, errDuplicate); {
@@ -273,7 +281,7 @@ func TestBounceFolder(t *testing.T) {
 			}
 		}
 	})
-	t.Logf("%d mails, %d files without any; why they are refused: %v", n, none, why)
+	t.Logf("%d mails, %d of them of something undelivered, %d files without any; why they are refused: %v", n, lost, none, why)
 }
 
 // eachFile reads the files of a folder.

@@ -96,6 +96,13 @@ func (s *session) carryOut(ctx context.Context, m *message, r recipient, auto er
 	switch {
 	case r.Kind == ToPostmaster:
 		return s.srv.postmaster(m)
+	case r.Kind == ToToken && r.Verb == "bounce":
+		if !m.undelivered() {
+			return nil
+		}
+		return s.token(ctx, r)
+	case r.Kind == ToToken && auto != nil && r.Verb != "leave": // nobody has read what it answers
+		return reply(550, 5, 7, 1, "not carried out: %s", oneLine(auto.Error()))
 	case r.Kind == ToToken:
 		return s.token(ctx, r)
 	case auto != nil:

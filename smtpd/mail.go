@@ -122,6 +122,9 @@ func (m *message) get(name string) string {
 	return d.Get(name)
 }
 
+// plain is a field as a person reads it (RFC 2047), in lower case.
+func (m *message) plain(name string) string { return strings.ToLower(content.Header(m.get(name))) }
+
 func (m *message) count(name string) (n int) {
 	for _, f := range m.header {
 		if strings.EqualFold(f[0], name) {
@@ -298,17 +301,11 @@ var errAutomatic = errors.New("this is an automatic message")
 // to the group: RFC 3834, RFC 3464, and what bounces look like in the wild.
 func (m *message) automatic() error {
 	say := func(why string) error { return fmt.Errorf("%w: %s", errAutomatic, why) }
-	if v := m.get("Auto-Submitted"); v != "" && !strings.EqualFold(strings.TrimSpace(v), "no") {
-		return say("Auto-Submitted: " + v)
+	if why := m.absence(); why != "" {
+		return say(why)
 	}
-	switch strings.ToLower(m.get("Precedence")) {
-	case "auto_reply", "junk":
-		return say("Precedence")
-	}
-	for _, name := range [...]string{"X-Autoreply", "X-Autorespond", "X-Failed-Recipients", "X-Auto-Response-From"} {
-		if m.get(name) != "" {
-			return say(name)
-		}
+	if m.get("X-Failed-Recipients") != "" {
+		return say("X-Failed-Recipients")
 	}
 	kind := strings.ToLower(m.get("Content-Type"))
 	if strings.HasPrefix(kind, "multipart/report") || strings.HasPrefix(kind, "message/delivery-status") || strings.HasPrefix(kind, "message/feedback-report") {
@@ -317,18 +314,12 @@ func (m *message) automatic() error {
 	if strings.TrimSpace(m.get("Return-Path")) == "<>" { // a mail server of ours has taken it from a null sender
 		return say("it has no sender")
 	}
-	from := strings.ToLower(m.get("From"))
-	for _, who := range [...]string{"mailer-daemon", "postmaster@", "mail delivery s", "mail-daemon", "double-bounce@", "<>",
-		"post_master@", "no-reply@", "noreply@", "donotreply@", "do-not-reply@"} {
-		if strings.Contains(from, who) {
-			return say("from " + who)
-		}
+	if from := m.plain("From"); hasAny(from, mailers) || hasAny(from, nobodies) {
+		return say("from a mail server, or from where no answer is read")
 	}
-	subject := strings.ToLower(m.get("Subject"))
-	for _, s := range bounceSubjects {
-		if strings.HasPrefix(subject, s) {
-			return say("subject of a bounce or an automatic reply")
-		}
+	subject := m.plain("Subject")
+	if beginsWithAny(subject, bounceSubjects) {
+		return say("subject of a bounce")
 	}
 	if strings.Contains(subject, "are not member") && m.get("X-MLServer") != "" { // fml
 		return say("a mailing list that refuses")
@@ -339,7 +330,40 @@ func (m *message) automatic() error {
 	return nil
 }
 
-var bounceSubjects = []string{"undeliverable", "undelivered mail", "delivery status notification", "delivery failure", "mail delivery failed",
-	"returned mail", "failure notice", "delivery notification", "automatic reply", "out of office", "autoreply", "auto-reply", "auto reply",
-	"autosvar", "automatische antwort", "abwesenheitsnotiz", "mail delivery problem", "mail system error", "message delivery", "non remis",
-	"complaint about message from", "mail could not be delivered", "undeliverable mail"}
+// absence says by what a mail shows that a program answers for somebody, or "".
+func (m *message) absence() string {
+	if v := m.get("Auto-Submitted"); v != "" && !strings.EqualFold(strings.TrimSpace(v), "no") {
+		return "Auto-Submitted: " + v
+	}
+	switch strings.ToLower(m.get("Precedence")) {
+	case "auto_reply", "junk":
+		return "Precedence"
+	}
+	for _, name := range [...]string{"X-Autoreply", "X-Autorespond", "X-Auto-Response-From"} {
+		if m.get(name) != "" {
+			return name
+		}
+	}
+	if beginsWithAny(m.plain("Subject"), absenceSubjects) {
+		return "subject of an automatic reply"
+	}
+	return ""
+}
+
+// mailers are parts of From by which mail servers call themselves.
+var mailers = []string{"mailer-daemon", "postmaster@", "mail delivery s", "mail-daemon", "double-bounce@", "<>", "post_master@"}
+
+// nobodies are parts of From where no answer is read.
+var nobodies = []string{"no-reply@", "noreply@", "donotreply@", "do-not-reply@"}
+
+// bounceSubjects begin the subjects of bounces, of servers that stand in no RFC's way, too.
+var bounceSubjects = []string{"undeliverable", "undelivered", "delivery status notification", "delivery failure", "delivery failed", "delivery report",
+	"delivery notification", "mail delivery", "message delivery", "permanent delivery failure", "failure delivery", "failure notice", "mail failure",
+	"mail system error", "mail could not be delivered", "returned mail", "non-deliverable mail", "nondeliverable mail", "warning: message ",
+	"warning: could not send", "warning: delayed mail", "notice: mail delivery status", "delayed mail (", "sorry, your message could not be delivered",
+	"there was an error sending your mail", "error(s) in forwarding", "complaint about message from", "non remis", "non_remis", "non recapitabile",
+	"olevererbart", "unzustellbar", "nicht zugestellt", "nicht zustellbar", "メールエラー通知", "メッセージを配信できません"}
+
+// absenceSubjects begin the subjects of what programs answer for somebody.
+var absenceSubjects = []string{"automatic reply", "out of office", "autoreply", "auto-reply", "auto reply", "autosvar", "automatische antwort",
+	"abwesenheitsnotiz", "abwesend:", "abwesenheit:", "réponse automatique", "respuesta automática", "risposta automatica"}
