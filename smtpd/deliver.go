@@ -40,11 +40,14 @@ func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient, al
 	if s.from == "" && auto == nil {
 		auto = fmt.Errorf("%w: it has no sender", errAutomatic)
 	}
+	looped := signed == nil && s.srv.ourOwn(m)
 	var groups []article.Group
 	var posted []int // which recipients they are
 	for i, r := range rcpts {
 		if r.Kind != ToGroup {
 			errs[i] = s.carryOut(ctx, m, r, auto)
+		} else if looped {
+			errs[i] = s.comesBack(ctx, m)
 		} else if errs[i] = s.mayPost(ctx, r.Group, auto, all || signed != nil); errs[i] == nil {
 			groups, posted = append(groups, r.Group), append(posted, i)
 		}
@@ -67,6 +70,28 @@ func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient, al
 		errs[i] = err
 	}
 	return errs
+}
+
+// ourOwn says whether a list of this node sent the mail out: RFC 2919 §2.
+func (s *Server) ourOwn(m *message) bool {
+	id := strings.ToLower(m.get("List-Id"))
+	id = strings.TrimSuffix(strings.TrimSpace(id[strings.LastIndexByte(id, '<')+1:]), ">")
+	return strings.HasSuffix(id, "."+strings.ToLower(s.cfg.Domain))
+}
+
+// comesBack answers to a mail of our own lists: what is here is taken and dropped; what
+// came back under another id would be posted and mailed again, and again.
+func (s *session) comesBack(ctx context.Context, m *message) error {
+	id, err := article.ParseID(m.get("Message-ID"))
+	if err == nil {
+		if _, err = s.srv.cfg.Spool.ByID(ctx, id); err == nil {
+			return nil
+		}
+		if !errors.Is(err, spool.ErrNotFound) {
+			return s.later("look up a mail that came back", err)
+		}
+	}
+	return reply(550, 5, 4, 6, "not posted: a list of this node sent this mail; to pass it on to another group, attach it or crosspost")
 }
 
 // mayPost says whether a mail may go to a group, as far as that does not depend on who

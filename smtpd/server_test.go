@@ -297,3 +297,27 @@ func TestDeepNestingIsRefusedSoon(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestOwnListMailIsNoArticle: what our lists send out does not come in again, so that
+// two groups that are subscribed to each other do not mail for ever.
+func TestOwnListMailIsNoArticle(t *testing.T) {
+	o := open(t, nil)
+	if err := o.send("a@a.example", []string{"mesh.talk@box.example"}, dated(plainMail)); err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[string]int{"Größe <mesh.talk.box.example>": 0, "<mesh.talk.BOX.example>": 0, "mesh.talk.box.example": 0, "<talk.other.example>": 0} {
+		if err := o.send("a@a.example", []string{"mesh.radio@box.example"}, "List-Id: "+id+"\n"+dated(plainMail)); codeOf(err) != want {
+			t.Errorf("%s, the id is here: %v", id, err)
+		}
+	}
+	if n := len(o.articles(t)); n != 2 {
+		t.Errorf("%d articles, want the first and that of another list", n)
+	}
+	changed := strings.Replace(dated(plainMail), "<1@a.example>", "<2@a.example>", 1)
+	if err := o.send("a@a.example", []string{"mesh.radio@box.example"}, "List-Id: <mesh.talk.box.example>\n"+changed); codeOf(err) != 550 {
+		t.Errorf("under another id: %v", err)
+	}
+	if n := len(o.articles(t)); n != 2 {
+		t.Errorf("%d articles after a mail that came back under another id", n)
+	}
+}

@@ -19,8 +19,9 @@ import (
 	"github.com/litfass/litfass/spool"
 )
 
-// notMailed are fields of an article that do not travel by mail.
-var notMailed = []string{"Path", "Xref", "Injection-Info", "Injection-Date", "Cancel-Lock", "Received", "Return-Path", "Bcc",
+// notMailed are fields of an article that do not travel by mail. Received does, so that
+// servers count the rounds of a mail that goes in a loop (RFC 5321 §6.3).
+var notMailed = []string{"Path", "Xref", "Injection-Info", "Injection-Date", "Cancel-Lock", "Return-Path", "Bcc",
 	"List-Id", "List-Post", "List-Help", "List-Subscribe", "List-Unsubscribe", "List-Unsubscribe-Post", "Precedence", "Archived-At", "Lines"}
 
 // letter is an article ready for mailing: everything but what differs from one
