@@ -157,12 +157,7 @@ func (r *repeat) Read(p []byte) (int, error) {
 // BenchmarkNested is a mail of MIME parts nested 5,000 deep, until it is refused.
 func BenchmarkNested(b *testing.B) {
 	d := newDesk(b)
-	var text strings.Builder
-	text.WriteString("From: a@a.example\nSubject: deep\nContent-Type: multipart/mixed; boundary=b0\n\n")
-	for i := range 5000 {
-		fmt.Fprintf(&text, "--b%d\nContent-Type: multipart/mixed; boundary=b%d\n\n", i, i+1)
-	}
-	raw := []byte(text.String())
+	raw := nested(5000)
 	for b.Loop() {
 		if _, err := d.take(raw); err == nil {
 			b.Fatal("taken")

@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -46,13 +47,23 @@ func TestUndelivered(t *testing.T) {
 }
 
 // orders notes what one-time addresses were asked.
-type orders struct{ said []string }
+type orders struct {
+	said []string
+	err  error // of Token
+}
 
-func (*orders) Subscribe(context.Context, article.Group, string) error   { return nil }
-func (*orders) Unsubscribe(context.Context, article.Group, string) error { return nil }
-func (o *orders) Token(_ context.Context, verb, token, _ string) error {
-	o.said = append(o.said, verb+"+"+token)
+func (o *orders) Subscribe(_ context.Context, g article.Group, address, mode, lang string) error {
+	o.said = append(o.said, fmt.Sprintf("%s for %s, %q, %q", g, address, mode, lang))
 	return nil
+}
+func (o *orders) Unsubscribe(_ context.Context, g article.Group, address, lang string) error {
+	o.said = append(o.said, fmt.Sprintf("%s not for %s, %q", g, address, lang))
+	return nil
+}
+func (*orders) Known(_ context.Context, _, token string) (bool, error) { return token == "x", nil }
+func (o *orders) Token(_ context.Context, verb, token string) error {
+	o.said = append(o.said, verb+"+"+token)
+	return o.err
 }
 
 // TestProgramsConfirmNothing: an absent person's program answers a question, but nobody
@@ -75,5 +86,34 @@ func TestProgramsConfirmNothing(t *testing.T) {
 	}
 	if len(asked.said) != 1 || asked.said[0] != "bounce+x" {
 		t.Errorf("carried out: %v", asked.said)
+	}
+}
+
+// TestOrdersByMail: what the addresses of a group do, for who stands in From, and in his
+// language.
+func TestOrdersByMail(t *testing.T) {
+	asked := &orders{}
+	o := open(t, func(c *Config) { c.Orders = asked })
+	for _, c := range []struct{ to, field, want string }{
+		{"mesh.talk-subscribe", "", `mesh.talk for bob@b.example, "", ""`},
+		{"mesh.talk-JOIN", "Content-Language: en-US\n", `mesh.talk for bob@b.example, "", "en"`},
+		{"mesh.talk-subscribe-digest", "Accept-Language: de-DE, en\nContent-Language: en\n", `mesh.talk for bob@b.example, "digest", "de"`},
+		{"mesh.talk-unsubscribe", "", `mesh.talk not for bob@b.example, ""`},
+		{"mesh.talk-leave", "", `mesh.talk not for bob@b.example, ""`},
+	} {
+		asked.said = nil
+		if err := o.send("prvs=1234abcd=bob@b.example", []string{c.to + "@box.example"}, "From: Bob <Bob@b.example>\n"+c.field+"Subject: x\n\n\n"); err != nil {
+			t.Error(c.to, err)
+		}
+		if len(asked.said) != 1 || asked.said[0] != c.want {
+			t.Errorf("%s: %v, want %s", c.to, asked.said, c.want)
+		}
+	}
+	for _, to := range []string{"mesh.talk-help", "mesh.talk-request"} {
+		if err := o.send("bob@b.example", []string{to + "@box.example"}, "From: bob@b.example\nSubject: x\n\n\n"); err != nil {
+			t.Error(err)
+		} else if got := <-o.sent.mails; got[0] != "bob@b.example" || got[2] != "help" {
+			t.Errorf("%s: %v", to, got)
+		}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/smtpd/letters"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -133,7 +135,7 @@ func (s *session) carryOut(ctx context.Context, m *message, r recipient, auto er
 	case auto != nil:
 		return nil
 	}
-	return s.order(ctx, r)
+	return s.order(ctx, m, r)
 }
 
 // post injects m, or keeps it until its sender has confirmed it.
@@ -209,21 +211,18 @@ func (s *session) hold(ctx context.Context, m *message, groups []article.Group, 
 	if token == "" { // the same mail again
 		return nil
 	}
-	if err := s.srv.askToConfirm(ctx, token, from, groups, m.get("Subject")); err != nil {
+	if err := s.srv.askToConfirm(ctx, token, from, groups, m); err != nil {
 		return s.later("ask a sender to confirm", err)
 	}
 	return nil
 }
 
-func (s *Server) askToConfirm(ctx context.Context, token, from string, groups []article.Group, subject string) error {
-	address := "confirm+" + token + "@" + s.cfg.Domain
-	body := fmt.Sprintf("Somebody, probably you, sent a mail to %s on %s:\n\n    %s\n\nTo have it posted, answer this mail; the text of your answer does not matter.\n"+
-		"Your address is known from then on. If it was not you, do nothing: the mail is forgotten in 7 days.\n\n"+
-		"Jemand, wahrscheinlich du, hat eine Mail an diese Gruppe geschickt. Zum Veroeffentlichen\nbitte einfach auf diese Mail antworten; sonst nichts tun.\n",
-		joinGroups(groups), s.cfg.Domain, oneLine(subject))
-	return s.cfg.Mailer.Send(ctx, from, [][2]string{
-		{"From", address}, {"Reply-To", address}, {"Subject", "Please confirm your post to " + joinGroups(groups)}, {"Auto-Submitted", "auto-replied"},
-	}, body)
+func (s *Server) askToConfirm(ctx context.Context, token, from string, groups []article.Group, m *message) error {
+	f := letters.Facts{Group: joinGroups(groups), Subject: oneLine(content.Header(m.get("Subject"))), Days: int(heldFor / (24 * time.Hour))}
+	if f.Subject == "" {
+		f.Subject = "(no subject)"
+	}
+	return s.cfg.Mailer.Write(ctx, from, m.language(), "confirm-post", f, "confirm+"+token)
 }
 
 func joinGroups(groups []article.Group) string {
@@ -324,28 +323,30 @@ func cleanHelo(h string) string {
 	return out[:min(len(out), 100)]
 }
 
-func (s *session) order(ctx context.Context, r recipient) error {
+// order carries out what a mail to a group's other addresses asks for, for who stands
+// in From, as mail programs show it; the envelope may be rewritten on the way.
+func (s *session) order(ctx context.Context, m *message, r recipient) error {
+	who := senderOf(m)
+	if who == "" {
+		who = s.from
+	}
 	var err error
-	switch {
-	case r.Kind == ToSubscribe && s.srv.cfg.Orders != nil:
-		err = s.srv.cfg.Orders.Subscribe(ctx, r.Group, s.from)
-	case r.Kind == ToUnsubscribe && s.srv.cfg.Orders != nil:
-		err = s.srv.cfg.Orders.Unsubscribe(ctx, r.Group, s.from)
-	case r.Kind == ToHelp && s.srv.cfg.Mailer != nil:
-		err = s.srv.help(ctx, r.Group, s.from)
+	switch cfg := &s.srv.cfg; {
+	case r.Kind == ToSubscribe && cfg.Orders != nil:
+		err = cfg.Orders.Subscribe(ctx, r.Group, who, r.Mode, m.language())
+	case r.Kind == ToUnsubscribe && cfg.Orders != nil:
+		err = cfg.Orders.Unsubscribe(ctx, r.Group, who, m.language())
+	case r.Kind == ToHelp && cfg.Mailer != nil:
+		var g spool.GroupInfo
+		if g, err = cfg.Spool.Group(ctx, r.Group); err == nil {
+			f := letters.Facts{Group: string(r.Group), About: oneLine(content.ToUTF8("utf-8", []byte(g.Description))), Posting: g.Status != spool.PostNone}
+			err = cfg.Mailer.Write(ctx, who, m.language(), "help", f, "postmaster")
+		}
 	}
 	if err != nil {
 		return s.later("carry out an order by mail", err)
 	}
 	return nil
-}
-
-func (s *Server) help(ctx context.Context, g article.Group, to string) error {
-	name, domain := string(g), s.cfg.Domain
-	body := fmt.Sprintf("%[1]s is a group on %[2]s. By mail:\n\n  write to the group      %[1]s@%[2]s\n  get its articles        %[1]s-subscribe@%[2]s\n"+
-		"  get them no longer      %[1]s-unsubscribe@%[2]s\n  this text               %[1]s-help@%[2]s\n  a person                postmaster@%[2]s\n\n"+
-		"It can be read with any newsreader and on the web, too.\n", name, domain)
-	return s.cfg.Mailer.Send(ctx, to, [][2]string{{"From", "postmaster@" + domain}, {"Subject", "Help for " + name}, {"Auto-Submitted", "auto-replied"}}, body)
 }
 
 // token answers to a one-time address.
@@ -360,9 +361,9 @@ func (s *session) token(ctx context.Context, r recipient) error {
 		}
 	}
 	if s.srv.cfg.Orders == nil {
-		return reply(550, 5, 1, 1, "this address was used already, or it is too old")
+		return errUsed()
 	}
-	err := s.srv.cfg.Orders.Token(ctx, r.Verb, r.Token, s.from)
+	err := s.srv.cfg.Orders.Token(ctx, r.Verb, r.Token)
 	var ref *agent.Refusal
 	switch {
 	case err == nil:

@@ -12,6 +12,7 @@ import (
 
 	"github.com/emersion/go-smtp"
 
+	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -21,6 +22,7 @@ func TestLMTPAnswersEach(t *testing.T) {
 	var box string
 	o := open(t, func(c *Config) {
 		c.LMTP, c.Front, box = true, []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}, c.PostmasterFile
+		c.Orders = &orders{err: &agent.Refusal{Reason: agent.Absent, Text: "used meanwhile"}}
 	})
 	if err := o.store.PutGroups(context.Background(), spool.GroupInfo{Name: "mesh.shut", Status: spool.PostNone}); err != nil {
 		t.Fatal(err)
@@ -37,7 +39,10 @@ func TestLMTPAnswersEach(t *testing.T) {
 	if err := c.Rcpt("mesh.shut@box.example", nil); err == nil {
 		t.Error("a group without posts takes mail")
 	}
-	to := []string{"mesh.talk@box.example", "confirm+nosuch@box.example", "postmaster@box.example", "mesh.talk-help@box.example"}
+	if err := c.Rcpt("leave+nosuch@box.example", nil); err == nil {
+		t.Error("a one-time address that is none takes mail")
+	}
+	to := []string{"mesh.talk@box.example", "leave+x@box.example", "postmaster@box.example", "mesh.talk-help@box.example"}
 	for _, a := range to {
 		if err := c.Rcpt(a, nil); err != nil {
 			t.Fatalf("%s: %v", a, err)

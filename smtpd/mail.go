@@ -15,6 +15,7 @@ import (
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/spill"
+	"github.com/litfass/litfass/smtpd/letters"
 )
 
 // maxHeader bounds the header of a mail in octets; Received fields make it longer
@@ -124,6 +125,11 @@ func (m *message) get(name string) string {
 
 // plain is a field as a person reads it (RFC 2047), in lower case.
 func (m *message) plain(name string) string { return strings.ToLower(content.Header(m.get(name))) }
+
+// language is what the mail wants to be answered in, or "".
+func (m *message) language() string {
+	return letters.Language(m.get("Accept-Language"), m.get("Content-Language"))
+}
 
 func (m *message) count(name string) (n int) {
 	for _, f := range m.header {

@@ -17,6 +17,7 @@ import (
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/smtpd/letters"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -39,18 +40,20 @@ type Spool interface {
 	ByID(ctx context.Context, id article.ID) (spool.Entry, error)
 }
 
-// Mailer sends a mail of this node's own: confirmations, help. smtpd/courier is
-// one. It returns once the mail is in a queue on the disk.
+// Mailer writes a letter of the node's own to somebody: confirmations, help. The local
+// part is that of the address it comes from. smtpd/courier is one. It returns once the
+// mail is in a queue on the disk.
 type Mailer interface {
-	Send(ctx context.Context, to string, header [][2]string, body string) error
+	Write(ctx context.Context, to, lang, letter string, f letters.Facts, local string) error
 }
 
 // Orders carries out what a mail to a one-time address or to group-subscribe asks
-// for. Each call is good once; what it returns is a text for the sender.
+// for. Each token is good once. Answers are in lang, if it is one there is.
 type Orders interface {
-	Subscribe(ctx context.Context, g article.Group, address string) error
-	Unsubscribe(ctx context.Context, g article.Group, address string) error
-	Token(ctx context.Context, verb, token, from string) error
+	Subscribe(ctx context.Context, g article.Group, address, mode, lang string) error
+	Unsubscribe(ctx context.Context, g article.Group, address, lang string) error
+	Token(ctx context.Context, verb, token string) error
+	Known(ctx context.Context, verb, token string) (bool, error)
 }
 
 // Config is what a Server is made of. Zero values mean what is said beside them.

@@ -19,6 +19,7 @@ import (
 	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/smtpd/letters"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/spooltest"
 )
@@ -32,11 +33,11 @@ type office struct {
 	book  *members.Book
 }
 
-type outbox struct{ mails chan [2]string }
+// outbox holds to whom letters went, from which address of ours, and which.
+type outbox struct{ mails chan [3]string }
 
-func (o *outbox) Send(_ context.Context, to string, header [][2]string, body string) error {
-	d := article.Draft{Header: header}
-	o.mails <- [2]string{to, d.Get("Reply-To")}
+func (o *outbox) Write(_ context.Context, to, _, letter string, _ letters.Facts, local string) error {
+	o.mails <- [3]string{to, local + "@box.example", letter}
 	return nil
 }
 
@@ -53,7 +54,7 @@ func open(t *testing.T, change func(*Config)) *office {
 	}
 	t.Cleanup(func() { db.Close() })
 	book := &members.Book{DB: db}
-	o := &office{store: store, sent: &outbox{make(chan [2]string, 10)}, book: book}
+	o := &office{store: store, sent: &outbox{make(chan [3]string, 10)}, book: book}
 	cfg := Config{Domain: "box.example", Host: "box.example", Anonymous: "post", Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Accounts: book, Spool: store, State: db, Mailer: o.sent, HTMLText: content.TextOfHTML, Cutoff: 90 * 24 * time.Hour,
 		PostmasterFile: filepath.Join(t.TempDir(), "postmaster.mbox"), MaxMessage: 1 << 20}

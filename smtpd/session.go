@@ -121,7 +121,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if !ok {
 		return reply(553, 5, 1, 3, "that is no address")
 	}
-	if !strings.EqualFold(domain, s.srv.cfg.Domain) && !strings.EqualFold(domain, s.srv.cfg.Host) {
+	if !s.ours(domain) {
 		return reply(550, 5, 7, 1, "this server takes mail for %s only and relays for nobody", s.srv.cfg.Domain)
 	}
 	ctx, cancel := s.context()
@@ -174,11 +174,46 @@ func (s *session) mayAddress(ctx context.Context, t Target) error {
 			return reply(550, 5, 3, 2, "this node sends no mail")
 		}
 	case ToToken:
-		if s.srv.cfg.Orders == nil && s.srv.held == nil {
-			return reply(550, 5, 1, 1, "no such address")
+		switch known, err := s.srv.knownToken(ctx, t); {
+		case err != nil:
+			return s.later("look up a one-time address", err)
+		case !known:
+			return errUsed()
 		}
 	}
 	return nil
+}
+
+func errUsed() error {
+	return reply(550, 5, 1, 1, "this address was used already, or it is too old")
+}
+
+// knownToken says whether a one-time address is still good.
+func (s *Server) knownToken(ctx context.Context, t Target) (bool, error) {
+	if t.Verb == "confirm" && s.held != nil {
+		if _, found, err := s.held.take(t.Token); found || err != nil {
+			return found, err
+		}
+	}
+	if s.cfg.Orders == nil {
+		return false, nil
+	}
+	return s.cfg.Orders.Known(ctx, t.Verb, t.Token)
+}
+
+// ours says whether mail for a domain is for here; for the address that a client came
+// to, too: RFC 5321 §4.1.3, RFC 1123 §5.2.17.
+func (s *session) ours(domain string) bool {
+	if strings.EqualFold(domain, s.srv.cfg.Domain) || strings.EqualFold(domain, s.srv.cfg.Host) {
+		return true
+	}
+	literal, ok := strings.CutSuffix(domain, "]")
+	if !ok || !strings.HasPrefix(literal, "[") {
+		return false
+	}
+	at, err := netip.ParseAddr(strings.TrimPrefix(literal[1:], "ipv6:"))
+	here, err2 := netip.ParseAddrPort(s.conn.Conn().LocalAddr().String())
+	return err == nil && err2 == nil && at.Unmap() == here.Addr().Unmap().WithZone("")
 }
 
 func (s *session) fronted() bool { return contains(s.srv.live.Load().front, s.addr) }

@@ -25,9 +25,18 @@ type Target struct {
 	Group article.Group
 	Verb  string // confirm, approve, reject, leave, bounce
 	Token string
+	Mode  string // of ToSubscribe: digest, or "" for each article
 }
 
 var verbs = []string{"confirm", "approve", "reject", "leave", "bounce"}
+
+// suffixes are what may stand behind a group's name: our words, and what users of other
+// lists and RFC 2142 §6 expect.
+var suffixes = map[string]Target{
+	"-subscribe": {Kind: ToSubscribe}, "-join": {Kind: ToSubscribe}, "-subscribe-digest": {Kind: ToSubscribe, Mode: "digest"},
+	"-unsubscribe": {Kind: ToUnsubscribe}, "-leave": {Kind: ToUnsubscribe},
+	"-help": {Kind: ToHelp}, "-request": {Kind: ToHelp}, "-owner": {Kind: ToPostmaster},
+}
 
 // parseTarget takes a local part apart. known says which groups there are; a
 // group's name wins over a suffix. Names are tried as written, then in lower case.
@@ -35,7 +44,7 @@ func parseTarget(local string, known func(article.Group) bool) (Target, bool) {
 	if len(local) > 200 || local == "" {
 		return Target{}, false
 	}
-	if strings.EqualFold(local, "postmaster") || strings.EqualFold(local, "mailer-daemon") {
+	if strings.EqualFold(local, "postmaster") || strings.EqualFold(local, "abuse") || strings.EqualFold(local, "mailer-daemon") { // RFC 2142
 		return Target{Kind: ToPostmaster}, true
 	}
 	if verb, token, ok := strings.Cut(local, "+"); ok {
@@ -56,10 +65,11 @@ func parseTarget(local string, known func(article.Group) bool) (Target, bool) {
 	if g, ok := find(local); ok {
 		return Target{Kind: ToGroup, Group: g}, true
 	}
-	for suffix, kind := range map[string]Kind{"-subscribe": ToSubscribe, "-unsubscribe": ToUnsubscribe, "-help": ToHelp} {
+	for suffix, t := range suffixes {
 		if n := len(local) - len(suffix); n > 0 && strings.EqualFold(local[n:], suffix) {
 			if g, ok := find(local[:n]); ok {
-				return Target{Kind: kind, Group: g}, true
+				t.Group = g
+				return t, true
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 	"github.com/litfass/litfass/internal/tlsid"
 	"github.com/litfass/litfass/internal/wildmat"
 	"github.com/litfass/litfass/pki/directory"
+	"github.com/litfass/litfass/smtpd/letters"
 )
 
 // config is the whole configuration file. Each room has a section; a key is a
@@ -78,6 +80,7 @@ type smtpSection struct {
 	User       string   `toml:"user" doc:"the login at the smarthost" reload:"no"`
 	Password   string   `toml:"password" doc:"its password, or file:PATH" reload:"no"`
 	DKIM       string   `toml:"dkim" doc:"private key that signs mail, a PEM file (RSA or Ed25519); empty: unsigned" kind:"path" reload:"no"`
+	Language   string   `toml:"language" doc:"of the node's own mails to people whose language it does not know: en, de; empty: all of them" reload:"no"`
 	Selector   string   `toml:"selector" doc:"where its public half stands: SELECTOR._domainkey.DOMAIN" reload:"no"`
 	Anonymous  string   `toml:"anonymous" doc:"none | confirm | post: mail to a group from a sender without account" oneof:"none confirm post"`
 	Trusted    []string `toml:"trusted" doc:"hosts to whom that applies, others are asked to confirm; not a mail server in front" kind:"prefix"`
@@ -331,6 +334,9 @@ func (c *config) check() error {
 		say("nntp.tls", "cert and key belong together: set both or none")
 	}
 	c.checkACME(say)
+	if l := c.SMTP.Language; l != "" && !slices.Contains(letters.Languages(), l) {
+		say("smtp.language", "there is no %.40q, only %s; empty for all of them", l, strings.Join(letters.Languages(), " and "))
+	}
 	if h := c.SMTP.Smarthost; h != "" && h != "mx" {
 		if _, _, err := net.SplitHostPort(h); err != nil {
 			say("smtp.smarthost", "%q is neither host:port nor mx", h)

@@ -44,7 +44,7 @@ func (k *core) mails() (*courier.Courier, error) {
 		return nil, fmt.Errorf("smtp.dkim: %w", err)
 	}
 	cfg := courier.Config{Domain: k.cfg.mailDomain(k.host), Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"),
-		Smarthost: k.cfg.SMTP.Smarthost, User: k.cfg.SMTP.User, Password: password, DKIM: signer, Selector: k.cfg.SMTP.Selector, State: k.state, Spool: k.shown, Waiting: k.agent, People: people{k}, Now: k.now, Log: k.log}
+		Smarthost: k.cfg.SMTP.Smarthost, User: k.cfg.SMTP.User, Password: password, DKIM: signer, Selector: k.cfg.SMTP.Selector, Language: k.cfg.SMTP.Language, State: k.state, Spool: k.shown, Waiting: k.agent, People: people{k}, Now: k.now, Log: k.log}
 	if k.followers != nil {
 		cfg.Settled = func() spool.Seq { return k.followers.Saved("courier") }
 	}

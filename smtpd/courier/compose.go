@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"mime"
-	"mime/quotedprintable"
 	"net/url"
 	"strings"
 	"sync"
@@ -152,47 +151,6 @@ func (c *Courier) finish(l *letter, extra string) (io.Reader, error) {
 		}
 	}
 	return io.MultiReader(strings.NewReader(sig), bytes.NewReader(l.head), strings.NewReader(extra+"\r\n"), bytes.NewReader(l.body)), nil
-}
-
-// ownMail writes a mail of the node's own. Header values are ASCII or encoded here.
-func (c *Courier) ownMail(to string, header [][2]string, body string) []byte {
-	var b bytes.Buffer
-	now := c.cfg.Now()
-	fmt.Fprintf(&b, "To: %s\r\nDate: %s\r\n", to, article.FormatDate(now))
-	for _, f := range header {
-		fmt.Fprintf(&b, "%s: %s\r\n", f[0], mime.QEncoding.Encode("utf-8", oneLine(f[1])))
-	}
-	fmt.Fprintf(&b, "Message-ID: <own.%x.%08x@%s>\r\n", now.UnixNano(), hashOf(to+body), c.cfg.Domain)
-	body = strings.ReplaceAll(strings.ReplaceAll(body, "\r\n", "\n"), "\n", "\r\n")
-	d := article.Draft{Header: header}
-	if d.Get("Content-Type") != "" {
-		b.WriteString("\r\n" + body)
-		return b.Bytes()
-	}
-	b.WriteString("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: ")
-	if plainText(body) {
-		b.WriteString("7bit\r\n\r\n" + body)
-		return b.Bytes()
-	}
-	b.WriteString("quoted-printable\r\n\r\n")
-	q := quotedprintable.NewWriter(&b)
-	_, _ = io.WriteString(q, body) // into memory
-	_ = q.Close()
-	return b.Bytes()
-}
-
-// plainText says whether every server passes s on as it is: ASCII, short lines.
-func plainText(s string) bool {
-	col := 0
-	for i := range len(s) {
-		if col++; s[i] == '\n' {
-			col = 0
-		}
-		if s[i] >= 128 || s[i] == 0 || col > 900 {
-			return false
-		}
-	}
-	return true
 }
 
 // dmarcCache remembers for an hour which domains let nobody else use their name.

@@ -18,6 +18,7 @@ import (
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/smtpd/letters"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -50,6 +51,7 @@ type Config struct {
 	Password  string
 	DKIM      crypto.Signer // nil: unsigned
 	Selector  string        // of the DKIM key; "": litfass
+	Language  string        // of letters to whom nothing better is known of; "": all
 	TLS       *tls.Config   // for sending; nil: opportunistic, certificates are not checked
 	Port      string        // of mail servers in "mx" mode; "": 25
 
@@ -73,7 +75,10 @@ type Courier struct {
 	queue  state.Table[row]
 	digest state.Table[digestMark]
 	dmarc  dmarcCache
-	wake   chan struct{}
+
+	letters *letters.Letters
+	pages   pages
+	wake    chan struct{}
 
 	mu   sync.Mutex
 	busy map[string]bool // rows that a worker has
@@ -104,7 +109,7 @@ func New(cfg Config) *Courier {
 	if cfg.Resolver == nil {
 		cfg.Resolver = net.DefaultResolver
 	}
-	c := &Courier{cfg: cfg, wake: make(chan struct{}, 1), busy: map[string]bool{}}
+	c := &Courier{cfg: cfg, wake: make(chan struct{}, 1), busy: map[string]bool{}, letters: letters.New(), pages: newPages()}
 	c.subs = state.Table[Subscription]{DB: cfg.State, Bucket: "courier.subs"}
 	c.tokens = state.Table[string]{DB: cfg.State, Bucket: "courier.tokens"}
 	c.asked = state.Table[asked]{DB: cfg.State, Bucket: "courier.asked"}
@@ -168,26 +173,6 @@ func (c *Courier) answered(ctx context.Context, e spool.Entry) (string, error) {
 		return "", nil
 	}
 	return strings.ToLower(who), nil
-}
-
-// Send queues a mail of the node's own to one person: null envelope sender, since
-// nobody waits for a bounce of it (RFC 3834 §3.3). Without a smarthost: ErrNoWay.
-func (c *Courier) Send(_ context.Context, to string, header [][2]string, body string) error {
-	if c.cfg.Smarthost == "" {
-		return ErrNoWay
-	}
-	if _, _, ok := cut(to); !ok {
-		return fmt.Errorf("%.80q is no address", to)
-	}
-	raw := c.ownMail(to, header, body)
-	now := c.cfg.Now()
-	r := row{To: []string{to}, Raw: raw, First: now, Next: now}
-	r.Key = rowKey(now, 0, int(hashOf(string(raw))))
-	if err := c.queue.Put(r.Key, r); err != nil {
-		return fmt.Errorf("queue a mail: %w", err)
-	}
-	c.poke()
-	return nil
 }
 
 func (c *Courier) poke() {

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -117,7 +118,7 @@ func newDesk(t testing.TB, host string, change func(*Config)) *desk {
 	}
 	t.Cleanup(func() { db.Close() })
 	d.agent = &agent.Agent{Host: "box.example", Spool: d.store, State: db, Now: now}
-	cfg := Config{Domain: "box.example", Host: "box.example", URL: "http://box.example:8080", Smarthost: host, State: db, Spool: d.store, Waiting: d.agent, Now: now}
+	cfg := Config{Domain: "box.example", Host: "box.example", URL: "http://box.example:8080", Smarthost: host, State: db, Spool: d.store, Waiting: d.agent, Language: "en", Now: now}
 	if change != nil {
 		change(&cfg)
 	}
@@ -217,6 +218,16 @@ func TestArticleGoesToSubscribers(t *testing.T) {
 	}
 }
 
+// tokenIn is the token of the one-time address of this kind in a mail.
+func tokenIn(t *testing.T, mail []byte, verb string) string {
+	t.Helper()
+	m := regexp.MustCompile(verb + `\+([a-z0-9]{20,})@`).FindSubmatch(mail)
+	if m == nil {
+		t.Fatalf("no %s address in\n%s", verb, mail)
+	}
+	return string(m[1])
+}
+
 func leaveLink(t *testing.T, head string) string {
 	_, rest, ok := strings.Cut(head, "http://box.example:8080/mail/leave")
 	if !ok {
@@ -232,25 +243,27 @@ func TestConfirmedOptIn(t *testing.T) {
 	d.run(t)
 	ctx := context.Background()
 	for range 3 { // asking again sends nothing more
-		if err := d.Subscribe(ctx, "mesh.talk", "bob@b.example"); err != nil {
+		if err := d.Subscribe(ctx, "mesh.talk", "bob@b.example", "digest", "de"); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got := h.next(t)
-	_, rest, _ := strings.Cut(string(got.data), "Reply-To: confirm+")
-	token, _, _ := strings.Cut(rest, "@")
+	token := tokenIn(t, got.data, "confirm")
 	if subs, _ := d.List(""); len(subs) != 0 || got.from != "" {
 		t.Fatalf("subscribed without a yes: %v, from %q", subs, got.from)
 	}
-	if err := d.Token(ctx, "confirm", token, "bob@b.example"); err != nil {
+	if err := d.Token(ctx, "confirm", token); err != nil {
 		t.Fatal(err)
 	}
 	var r *agent.Refusal
-	if err := d.Token(ctx, "confirm", token, "x"); !errors.As(err, &r) {
+	if err := d.Token(ctx, "confirm", token); !errors.As(err, &r) {
 		t.Errorf("a token is good once: %v", err)
 	}
-	if subs, _ := d.List("mesh.talk"); len(subs) != 1 {
+	if subs, _ := d.List("mesh.talk"); len(subs) != 1 || subs[0].Mode != Digest {
 		t.Errorf("%v", subs)
+	}
+	if got := h.next(t); got.to != "bob@b.example" || !strings.Contains(string(got.data), "\r\nSubject: Willkommen in mesh.talk\r\n") || !strings.Contains(string(got.data), "mesh.talk-unsubscribe@box.example") {
+		t.Errorf("welcomed %s with\n%s", got.to, got.data)
 	}
 	if len(h.got) != 0 {
 		t.Errorf("%d more mails", len(h.got))
@@ -328,22 +341,68 @@ func TestModerationByMail(t *testing.T) {
 		if !strings.Contains(string(got.data), "\r\n> Hallo\r\n") {
 			t.Errorf("the moderator does not see the text: %s", got.data)
 		}
-		_, rest, _ := strings.Cut(string(got.data), "approve+")
-		tokens[subject], _, _ = strings.Cut(rest, "@")
+		tokens[subject] = tokenIn(t, got.data, "approve")
 	}
-	if err := d.Token(ctx, "reject", tokens["bad"], "mod@m.example"); err != nil {
+	if err := d.Token(ctx, "reject", tokens["bad"]); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Token(ctx, "approve", tokens["good"], "mod@m.example"); err != nil {
+	if err := d.Token(ctx, "approve", tokens["good"]); err != nil {
 		t.Fatal(err)
 	}
 	var r *agent.Refusal
-	if err := d.Token(ctx, "approve", tokens["bad"], "mod@m.example"); !errors.As(err, &r) {
+	if err := d.Token(ctx, "approve", tokens["bad"]); !errors.As(err, &r) {
 		t.Errorf("decided twice: %v", err)
 	}
 	g, err := d.store.Group(ctx, "mesh.mod")
 	if err != nil || g.Count != 1 {
 		t.Errorf("%d articles, %v", g.Count, err)
+	}
+}
+
+// TestModerationByLink: the link in a moderator's mail shows what waits; looking at it
+// decides nothing, a button does, once.
+func TestModerationByLink(t *testing.T) {
+	h := newSmarthost(t)
+	d := newDesk(t, h.addr, nil)
+	d.run(t)
+	mux := http.NewServeMux()
+	d.Register(mux, nil)
+	ask := func(method, link, form, lang string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, link, strings.NewReader(form))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		r.Header.Set("Accept-Language", lang)
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, r)
+		return w
+	}
+	for i, verb := range []string{"approve", "reject"} {
+		d.post(t, "mesh.mod", verb)
+		link := "/mail/decide?t=" + tokenIn(t, h.next(t).data, "approve")
+		for _, c := range [][2]string{{"en", "Let it in"}, {"de-DE,de", "Freigeben"}} {
+			if w := ask("GET", link, "", c[0]); w.Code != 200 || !strings.Contains(w.Body.String(), c[1]) || !strings.Contains(w.Body.String(), "Hallo") {
+				t.Errorf("%d %s", w.Code, w.Body)
+			}
+		}
+		if w := ask("POST", link, "do=", ""); w.Code != 400 {
+			t.Errorf("no button: %d", w.Code)
+		}
+		if all, err := d.agent.Waiting(context.Background()); err != nil || len(all) != 1 {
+			t.Fatalf("%d wait after a look, %v", len(all), err)
+		}
+		for _, want := range []int{200, 404} {
+			if w := ask("POST", link, "do="+verb, ""); w.Code != want {
+				t.Errorf("%s: %d, want %d: %s", verb, w.Code, want, w.Body)
+			}
+		}
+		if w := ask("GET", link, "", ""); w.Code != 404 {
+			t.Errorf("looked at when decided: %d", w.Code)
+		}
+		if g, err := d.store.Group(context.Background(), "mesh.mod"); err != nil || g.Count != 1 {
+			t.Errorf("%d: %d articles, %v", i, g.Count, err)
+		}
+	}
+	if w := ask("GET", "/mail/decide", "", ""); w.Code != 404 {
+		t.Errorf("without a token: %d", w.Code)
 	}
 }
 

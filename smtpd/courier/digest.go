@@ -6,11 +6,16 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"mime"
+	"strings"
 	"time"
+
+	"github.com/emersion/go-message"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/smtpd/letters"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -84,15 +89,15 @@ func (c *Courier) digestOf(ctx context.Context, name article.Group, to []string)
 
 // digestMail gathers the articles from number lo on, and says up to which.
 func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) (raw []byte, high uint64, err error) {
-	boundary := "=_digest." + rand.Text() // nobody can put it into an article
-	var list, parts bytes.Buffer
-	n := 0
+	var list strings.Builder
+	var parts [][]byte
+	size := 0
 	high = g.High
 	for e, err := range c.cfg.Spool.Range(ctx, g.Name, lo, g.High) {
 		if err != nil {
 			return nil, 0, err
 		}
-		if n == digestArticles || parts.Len() > digestOctets {
+		if len(parts) == digestArticles || size > digestOctets {
 			high = numberIn(e, g.Name) - 1
 			break
 		}
@@ -103,23 +108,37 @@ func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) 
 		if err != nil {
 			return nil, 0, err
 		}
-		n++
+		parts = append(parts, whole(a))
+		size += len(parts[len(parts)-1])
 		who, _ := content.Author(e.From)
-		fmt.Fprintf(&list, "%3d. %s (%s)\r\n", n, content.Header(e.Subject), who)
-		fmt.Fprintf(&parts, "--%s\r\nContent-Type: message/rfc822\r\n\r\n%s\r\n", boundary, whole(a))
+		fmt.Fprintf(&list, "%3d. %s (%s)\n", len(parts), oneLine(content.Header(e.Subject)), who)
 	}
-	if n == 0 {
+	if len(parts) == 0 {
 		return nil, high, nil
+	}
+	subject, text, err := c.letters.Write(c.cfg.Language, "digest", letters.Facts{Group: string(g.Name), Domain: c.cfg.Domain, Number: len(parts), Text: list.String()})
+	if err != nil {
+		return nil, 0, err
 	}
 	var b bytes.Buffer
 	now := c.cfg.Now()
-	fmt.Fprintf(&b, "From: %s\r\nTo: %s\r\nSubject: %s: %d articles\r\nDate: %s\r\nMessage-ID: <digest.%x.%x@%s>\r\n", c.address(string(g.Name)),
-		c.address(string(g.Name)), g.Name, n, article.FormatDate(now), lo, now.Unix(), c.cfg.Domain)
+	fmt.Fprintf(&b, "From: \"%s\" <%s>\r\nTo: %[2]s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <digest.%x.%x@%s>\r\n", g.Name, c.address(string(g.Name)),
+		mime.QEncoding.Encode("utf-8", subject), article.FormatDate(now), lo, now.Unix(), c.cfg.Domain)
 	b.Write(c.listFields(g, ""))
-	fmt.Fprintf(&b, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"m%s\"\r\n\r\n--m%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: base64\r\n\r\n",
-		boundary, boundary)
-	_ = content.CopyBase64(&b, &list) // into memory
-	fmt.Fprintf(&b, "--m%s\r\nContent-Type: multipart/digest; boundary=\"%s\"\r\n\r\n%s--%s--\r\n--m%s--\r\n", boundary, boundary, parts.Bytes(), boundary, boundary)
+	boundary := "=_digest." + rand.Text() // nobody can put it into an article
+	writeMultipart(&b, "mixed", "m"+boundary, func(w *message.Writer) {
+		writePart(w, []byte(strings.ReplaceAll(text, "\n", "\r\n")), "Content-Type", "text/plain; charset=utf-8", "Content-Transfer-Encoding", "quoted-printable")
+		var h message.Header
+		h.SetContentType("multipart/digest", map[string]string{"boundary": boundary})
+		d, err := w.CreatePart(h)
+		if err != nil {
+			return
+		}
+		for _, p := range parts {
+			writePart(d, p, "Content-Type", "message/rfc822")
+		}
+		_ = d.Close()
+	})
 	return b.Bytes(), high, nil
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/smtpd/letters"
 )
 
 // tellModerators mails each submission once to the moderator of its group, with
@@ -59,23 +60,19 @@ func (c *Courier) tell(ctx context.Context, h agent.Held) error {
 	if err != nil {
 		return fmt.Errorf("open a submission: %w", err)
 	}
-	text := textOf(a, 1, maxExcerpt, "[cut here: the rest is on the page]\n")
+	f := letters.Facts{From: content.Header(h.From), Subject: content.Header(h.Subject), Octets: h.Octets,
+		Yes: c.address("approve+" + h.Token), No: c.address("reject+" + h.Token), Text: textOf(a, 1, maxExcerpt, "[cut here: the rest is on the page]\n")}
+	if c.cfg.URL != "" {
+		f.Link = c.cfg.URL + "/mail/decide?t=" + h.Token
+	}
 	for _, name := range h.Needs {
 		g, err := c.cfg.Spool.Group(ctx, name)
 		if err != nil || g.Moderator == "" || told[g.Moderator] {
 			continue
 		}
 		told[g.Moderator] = true
-		approve, reject := c.address("approve+"+h.Token), c.address("reject+"+h.Token)
-		body := fmt.Sprintf("A submission waits for %s:\n\n    From:    %s\n    Subject: %s\n    Size:    %d octets\n\n"+
-			"To let it in, send any mail to  %s\nTo drop it, send any mail to    %s\n", name, content.Header(h.From), content.Header(h.Subject), h.Octets, approve, reject)
-		if c.cfg.URL != "" {
-			body += "\nIt can be read, and decided on, at " + c.cfg.URL + "/moderate\n"
-		}
-		body += "\n" + text
-		err = c.Send(ctx, g.Moderator, [][2]string{{"From", approve}, {"Reply-To", approve}, {"Subject", "Submission to " + string(name) + ": " + content.Header(h.Subject)},
-			{"Auto-Submitted", "auto-generated"}}, body)
-		if err != nil {
+		f.Group = string(name)
+		if err := c.Write(ctx, g.Moderator, "", "moderate", f, "approve+"+h.Token); err != nil {
 			return err
 		}
 	}
@@ -113,16 +110,23 @@ func textOf(a *article.Article, quote, most int, cut string) string {
 	return out.String()
 }
 
-// decide carries out a moderator's mail: who can name the token speaks for him.
-func (c *Courier) decide(ctx context.Context, verb, token, from string) error {
-	if c.cfg.Waiting == nil {
-		return ErrUnknown
+// submission finds what a moderator's token names, or ErrUnknown.
+func (c *Courier) submission(ctx context.Context, token string) (agent.Held, error) {
+	if c.cfg.Waiting == nil || token == "" {
+		return agent.Held{}, ErrUnknown
 	}
 	h, err := c.cfg.Waiting.ByToken(ctx, token)
 	var r *agent.Refusal
 	if errors.As(err, &r) && r.Reason == agent.Absent {
-		return ErrUnknown
+		return h, ErrUnknown
 	}
+	return h, err
+}
+
+// decide carries out what a moderator said by mail or on the page: who can name the
+// token speaks for him.
+func (c *Courier) decide(ctx context.Context, verb, token string) error {
+	h, err := c.submission(ctx, token)
 	if err != nil {
 		return err
 	}
@@ -139,6 +143,13 @@ func (c *Courier) decide(ctx context.Context, verb, token, from string) error {
 	if _, _, ok := cut(poster); !ok || strings.HasSuffix(poster, ".invalid") || h.Door != "smtp" {
 		return nil
 	}
-	return c.Send(ctx, poster, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Not posted: " + content.Header(h.Subject)}, {"Auto-Submitted", "auto-replied"}},
-		"A moderator decided not to let your article in.\n")
+	return c.Write(ctx, poster, "", "rejected", letters.Facts{Group: joined(h.Needs), Subject: content.Header(h.Subject)}, "postmaster")
+}
+
+func joined(groups []article.Group) string {
+	names := make([]string, len(groups))
+	for i, g := range groups {
+		names[i] = string(g)
+	}
+	return strings.Join(names, ", ")
 }

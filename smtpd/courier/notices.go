@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/smtpd/letters"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -264,18 +266,15 @@ func (c *Courier) Reported(ctx context.Context, id article.ID, by, reason string
 	if len(to) == 0 {
 		return nil
 	}
-	who := by
-	if who == "" {
-		who = "a guest"
-	}
-	body := fmt.Sprintf("%s reports an article in %s:\n\n    From:    %s\n    Subject: %s\n    Reason:  %s\n", who, e.Places[0].Group,
-		oneLine(content.Header(e.From)), oneLine(content.Header(e.Subject)), oneLine(reason))
+	f := letters.Facts{Group: string(e.Places[0].Group), Account: by, From: oneLine(content.Header(e.From)), Subject: oneLine(content.Header(e.Subject)), Reason: oneLine(reason)}
 	if c.cfg.URL != "" {
-		body += fmt.Sprintf("\nThe article: %s/m/%s\nAll that was reported: %s/moderate\n", c.cfg.URL, id.Bare(), c.cfg.URL)
+		f.Link = c.cfg.URL + "/m/" + url.PathEscape(id.Bare())
 	}
 	for _, address := range to {
-		raw := c.ownMail(address, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Reported in " + string(e.Places[0].Group) + ": " + content.Header(e.Subject)},
-			{"Auto-Submitted", "auto-generated"}}, body)
+		raw, err := c.letter(address, "", "reported", f, "postmaster")
+		if err != nil {
+			return err
+		}
 		if err := c.enqueue(row{Group: e.Places[0].Group, Notice: true, Raw: raw}, c.cfg.Now(), []string{address}); err != nil {
 			return err
 		}

@@ -10,7 +10,10 @@ import (
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/state"
+	"github.com/litfass/litfass/smtpd/letters"
+	"github.com/litfass/litfass/spool"
 )
 
 // Mode is how a subscriber gets a group.
@@ -44,6 +47,8 @@ type asked struct {
 	Mode    Mode
 	Until   time.Time
 	Account string `json:",omitempty"` // whose notices are asked for
+
+	Language string `json:",omitempty"` // that it wants to be written to in
 }
 
 // A subscription is paused after this many bounces over at least this long.
@@ -56,22 +61,22 @@ const (
 
 func subKey(g article.Group, address string) string { return string(g) + "\x00" + address }
 
-// Subscribe asks an address whether it wants a group; nobody is subscribed by
-// somebody else (confirmed opt-in). Who is subscribed already hears nothing.
-func (c *Courier) Subscribe(ctx context.Context, g article.Group, address string) error {
-	return c.Ask(ctx, g, address, All)
-}
-
-// Ask is Subscribe with a mode.
-func (c *Courier) Ask(ctx context.Context, g article.Group, address string, mode Mode) error {
+// Subscribe asks an address, in its language if that is known, whether it wants a group,
+// all of it if mode is ""; nobody is subscribed by somebody else (confirmed opt-in). Who
+// is subscribed like that already hears nothing.
+func (c *Courier) Subscribe(ctx context.Context, g article.Group, address, mode, lang string) error {
 	address = strings.ToLower(address)
 	if _, _, ok := cut(address); !ok {
 		return nil // a null sender asks for nothing
 	}
-	if s, err := c.subs.Get(subKey(g, address)); err == nil && !s.Paused && s.Mode == mode {
+	a := asked{Group: g, Address: address, Mode: Mode(mode), Language: lang}
+	if mode == "" {
+		a.Mode = All
+	}
+	if s, err := c.subs.Get(subKey(g, address)); err == nil && !s.Paused && s.Mode == a.Mode {
 		return nil
 	}
-	return c.ask(ctx, asked{Group: g, Address: address, Mode: mode})
+	return c.ask(ctx, a)
 }
 
 // ask asks an address to confirm a. One that was asked already hears nothing more.
@@ -101,15 +106,11 @@ func (c *Courier) ask(ctx context.Context, a asked) error {
 	if err := c.asked.Put(token, a); err != nil {
 		return err
 	}
-	wish, wunsch := "the articles of "+string(a.Group)+" by mail", "moechte die Beitraege dieser Gruppe als Mail bekommen"
+	name, f := "confirm-list", letters.Facts{Group: string(a.Group), Mode: string(a.Mode), Days: int(askedFor / (24 * time.Hour))}
 	if a.Group == notices {
-		wish, wunsch = "notices for the account "+a.Account, "moechte Hinweise fuer dieses Konto als Mail bekommen"
+		name, f.Group, f.Account = "confirm-notices", "", a.Account
 	}
-	return c.Send(ctx, a.Address, [][2]string{
-		{"From", c.address("confirm+" + token)}, {"Reply-To", c.address("confirm+" + token)},
-		{"Subject", "Please confirm: " + wish}, {"Auto-Submitted", "auto-replied"},
-	}, fmt.Sprintf("Somebody, probably you, asked %s for %s.\nAnswer this mail to get them; do nothing if it was not you.\n\n"+
-		"Jemand, wahrscheinlich du, %s.\nZum Bestaetigen bitte auf diese Mail antworten, sonst nichts tun.\n", c.cfg.Domain, wish, wunsch))
+	return c.Write(ctx, a.Address, a.Language, name, f, "confirm+"+token)
 }
 
 func (c *Courier) address(local string) string { return local + "@" + c.cfg.Domain }
@@ -154,7 +155,7 @@ func (c *Courier) Drop(g article.Group, address string) error {
 }
 
 // Unsubscribe ends a subscription; one that is not there is no error.
-func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address string) error {
+func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address, lang string) error {
 	address = strings.ToLower(address)
 	s, err := c.subs.Get(subKey(g, address))
 	if errors.Is(err, state.ErrNotFound) {
@@ -166,8 +167,7 @@ func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address stri
 	if err := c.remove(s); err != nil {
 		return err
 	}
-	return c.Send(ctx, address, [][2]string{{"From", c.address("postmaster")}, {"Subject", "You get no more mails of " + string(g)}, {"Auto-Submitted", "auto-replied"}},
-		"You asked for it. To come back: "+c.address(string(g)+"-subscribe")+"\n")
+	return c.Write(ctx, address, lang, "goodbye", letters.Facts{Group: string(g)}, "postmaster")
 }
 
 func (c *Courier) remove(s Subscription) error {
@@ -213,11 +213,11 @@ func (c *Courier) Leave(_ context.Context, token string) (Subscription, error) {
 }
 
 // Token carries out what a mail to VERB+TOKEN@domain asks for.
-func (c *Courier) Token(ctx context.Context, verb, token, from string) error {
+func (c *Courier) Token(ctx context.Context, verb, token string) error {
 	var err error
 	switch verb {
 	case "confirm":
-		err = c.confirm(token)
+		err = c.confirm(ctx, token)
 	case "leave":
 		_, err = c.Leave(ctx, token)
 	case "bounce":
@@ -225,7 +225,7 @@ func (c *Courier) Token(ctx context.Context, verb, token, from string) error {
 			err = nil // a late bounce of somebody who left
 		}
 	case "approve", "reject":
-		err = c.decide(ctx, verb, token, from)
+		err = c.decide(ctx, verb, token)
 	default:
 		err = ErrUnknown
 	}
@@ -235,7 +235,8 @@ func (c *Courier) Token(ctx context.Context, verb, token, from string) error {
 	return err
 }
 
-func (c *Courier) confirm(token string) error {
+// confirm begins what was asked for, and says so where it is a group.
+func (c *Courier) confirm(ctx context.Context, token string) error {
 	a, err := c.asked.Get(token)
 	if errors.Is(err, state.ErrNotFound) || err == nil && a.Until.Before(c.cfg.Now()) {
 		return ErrUnknown
@@ -246,7 +247,18 @@ func (c *Courier) confirm(token string) error {
 	if err := c.add(a); err != nil {
 		return err
 	}
-	return c.asked.Delete(token)
+	if err := c.asked.Delete(token); err != nil || a.Group == notices {
+		return err
+	}
+	g, err := c.cfg.Spool.Group(ctx, a.Group)
+	if errors.Is(err, spool.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	f := letters.Facts{Group: string(a.Group), Mode: string(a.Mode), About: oneLine(content.ToUTF8("utf-8", []byte(g.Description))), Posting: g.Status != spool.PostNone}
+	return c.Write(ctx, a.Address, a.Language, "welcome", f, "postmaster")
 }
 
 // bounce counts a failure for a subscription and pauses it when there were many
@@ -275,18 +287,29 @@ func (c *Courier) bounce(token string) error {
 		return err
 	}
 	c.cfg.Log.Warn("courier: subscription paused, mail to it bounces", "group", s.Group, "bounces", bouncesToPause)
-	back := c.address(string(s.Group) + "-subscribe")
+	name, f := "paused", letters.Facts{Group: string(s.Group)}
 	if s.Group == notices {
-		back = c.cfg.URL + "/mail"
+		name, f.Group, f.Account = "notices-paused", "", s.Account
 	}
-	return c.Send(context.Background(), s.Address, [][2]string{{"From", c.address("postmaster")}, {"Subject", "Your mails of " + s.label() + " are paused"}, {"Auto-Submitted", "auto-generated"}},
-		"Mails to you came back several times, so we stopped sending them.\nTo get them again: "+back+"\n")
+	return c.Write(context.Background(), s.Address, "", name, f, "postmaster")
 }
 
-// label says in words what is sent.
-func (s Subscription) label() string {
-	if s.Group == notices {
-		return "notices for the account " + s.Account
+// Known says whether a one-time address is good. A bounce's always is: whom it tells of
+// may have left meanwhile.
+func (c *Courier) Known(ctx context.Context, verb, token string) (bool, error) {
+	var err error
+	switch verb {
+	case "bounce":
+		return true, nil
+	case "confirm":
+		_, err = c.asked.Get(token)
+	case "leave":
+		_, err = c.tokens.Get(token)
+	case "approve", "reject":
+		_, err = c.submission(ctx, token)
 	}
-	return string(s.Group)
+	if errors.Is(err, state.ErrNotFound) || errors.Is(err, ErrUnknown) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -2,46 +2,99 @@ package courier
 
 import (
 	"errors"
-	"fmt"
-	"html"
 	"net/http"
 	"slices"
-	"strings"
+
+	"github.com/litfass/litfass/agent"
+	"github.com/litfass/litfass/article/content"
 )
 
 // Member says whose account asks for a page, and its mail address; "" if nobody is
 // logged in.
 type Member func(r *http.Request) (account, address string)
 
-// Register adds /mail/leave, where the unsubscribe link of each mail leads, and, if
-// member is not nil, /mail, where an account says what it wants to hear of. GET of the
-// first shows a button, since link checkers follow links; POST leaves (RFC 8058).
+// Register adds the pages that mails lead to: /mail/leave ends a subscription,
+// /mail/decide lets a submission in or drops it; and, if member is not nil, /mail, where
+// an account says what it wants to hear of. GET shows buttons, since link checkers
+// follow links; POST acts (RFC 8058).
 func (c *Courier) Register(mux *http.ServeMux, member Member) {
 	if member != nil {
-		mux.HandleFunc("GET /mail", func(w http.ResponseWriter, r *http.Request) { c.mailPage(w, r, member, "") })
+		mux.HandleFunc("GET /mail", func(w http.ResponseWriter, r *http.Request) { c.mailPage(w, r, member, false) })
 		mux.HandleFunc("POST /mail", func(w http.ResponseWriter, r *http.Request) { c.setMail(w, r, member) })
 	}
 	mux.HandleFunc("GET /mail/leave", func(w http.ResponseWriter, r *http.Request) {
-		s, err := c.byToken(r.FormValue("t"))
-		if err != nil {
-			c.leaveFailed(w, err)
-			return
-		}
-		page(w, fmt.Sprintf(`<p>%s gets <b>%s</b> by mail.</p><form method="post"><button>Stop these mails</button></form>`,
-			html.EscapeString(s.Address), html.EscapeString(s.label())))
+		s, err := c.byToken(r.URL.Query().Get("t"))
+		c.leavePage(w, r, "leave", s, err)
 	})
 	mux.HandleFunc("POST /mail/leave", func(w http.ResponseWriter, r *http.Request) {
 		s, err := c.Leave(r.Context(), r.URL.Query().Get("t"))
-		if err != nil {
-			c.leaveFailed(w, err)
-			return
-		}
-		page(w, fmt.Sprintf("<p>No more mails of <b>%s</b> to %s.</p>", html.EscapeString(s.label()), html.EscapeString(s.Address)))
+		c.leavePage(w, r, "left", s, err)
 	})
+	mux.HandleFunc("GET /mail/decide", c.decidePage)
+	mux.HandleFunc("POST /mail/decide", c.decidePost)
+}
+
+func (c *Courier) leavePage(w http.ResponseWriter, r *http.Request, name string, s Subscription, err error) {
+	switch {
+	case errors.Is(err, ErrUnknown):
+		c.page(w, r, http.StatusNotFound, "gone", nil)
+	case err != nil:
+		c.trouble(w, "unsubscribe", err)
+	default:
+		c.page(w, r, http.StatusOK, name, s)
+	}
+}
+
+func (c *Courier) trouble(w http.ResponseWriter, doing string, err error) {
+	c.cfg.Log.Error("courier: "+doing, "err", err)
+	http.Error(w, "This node has a trouble of its own, try again later.", http.StatusServiceUnavailable)
+}
+
+// decidePage shows a submission to whoever has its link, as its mail did.
+func (c *Courier) decidePage(w http.ResponseWriter, r *http.Request) {
+	h, err := c.submission(r.Context(), r.URL.Query().Get("t"))
+	if err != nil {
+		c.undecidable(w, r, err)
+		return
+	}
+	_, a, err := c.cfg.Waiting.Held(r.Context(), h.Key)
+	if err != nil {
+		c.undecidable(w, r, err)
+		return
+	}
+	c.page(w, r, http.StatusOK, "decide", struct{ Group, From, Subject, Text string }{
+		joined(h.Needs), content.Header(h.From), content.Header(h.Subject), textOf(a, 0, maxExcerpt, "[...]\n")})
+}
+
+// decidePost carries out what a moderator pressed.
+func (c *Courier) decidePost(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
+	verb := r.PostFormValue("do")
+	if verb != "approve" && verb != "reject" {
+		http.Error(w, "Press one of the two buttons.", http.StatusBadRequest)
+		return
+	}
+	if err := c.decide(r.Context(), verb, r.URL.Query().Get("t")); err != nil {
+		c.undecidable(w, r, err)
+		return
+	}
+	c.page(w, r, http.StatusOK, "decided", struct{ Verb string }{verb})
+}
+
+func (c *Courier) undecidable(w http.ResponseWriter, r *http.Request, err error) {
+	var ref *agent.Refusal
+	switch {
+	case errors.Is(err, ErrUnknown):
+		c.page(w, r, http.StatusNotFound, "undecidable", struct{ Why string }{})
+	case errors.As(err, &ref) && ref.Reason != agent.Busy:
+		c.page(w, r, http.StatusForbidden, "undecidable", struct{ Why string }{ref.Text})
+	default:
+		c.trouble(w, "decide about a submission", err)
+	}
 }
 
 // mailPage shows what an account gets by mail.
-func (c *Courier) mailPage(w http.ResponseWriter, r *http.Request, member Member, said string) {
+func (c *Courier) mailPage(w http.ResponseWriter, r *http.Request, member Member, saved bool) {
 	account, address := member(r)
 	if account == "" {
 		http.Redirect(w, r, "/login?next=/mail", http.StatusSeeOther)
@@ -49,46 +102,22 @@ func (c *Courier) mailPage(w http.ResponseWriter, r *http.Request, member Member
 	}
 	n, err := c.NoticesOf(account)
 	if err != nil {
-		c.leaveFailed(w, err)
+		c.trouble(w, "look up what an account hears of", err)
 		return
 	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "<h1>Mail for %s</h1>", html.EscapeString(account))
-	if said != "" {
-		fmt.Fprintf(&b, `<p role="status">%s</p>`, html.EscapeString(said))
+	type kind struct {
+		Name string
+		On   bool
 	}
-	switch {
-	case c.cfg.Smarthost == "":
-		b.WriteString("<p>This node sends no mail.</p>")
-	case address == "":
-		b.WriteString("<p>There is no mail address with your account. Whoever runs this node can add one.</p>")
-	default:
-		if n.State == "paused" || n.State == "unconfirmed" {
-			fmt.Fprintf(&b, "<p>%s</p>", map[string]string{"paused": "Mails to you came back, so they are paused. Save to be asked again.",
-				"unconfirmed": "A mail asks " + html.EscapeString(n.Address) + " to confirm this: please answer it."}[n.State])
-		}
-		fmt.Fprintf(&b, `<form method="post" action="/mail"><p>To %s:</p>`, html.EscapeString(address))
-		for _, k := range NoticeKinds() {
-			checked := ""
-			if slices.Contains(n.Kinds, k) {
-				checked = " checked"
-			}
-			fmt.Fprintf(&b, `<p><label><input type="checkbox" name="kind" value="%s"%s> %s</label></p>`, k, checked, kindText(k))
-		}
-		b.WriteString("<p><button>Save</button></p></form>")
+	data := struct {
+		Account, Address, Asked, State string
+		Saved, Sends                   bool
+		Kinds                          []kind
+	}{account, address, n.Address, n.State, saved, c.cfg.Smarthost != "", nil}
+	for _, k := range NoticeKinds() {
+		data.Kinds = append(data.Kinds, kind{k, slices.Contains(n.Kinds, k)})
 	}
-	b.WriteString(`<p><a href="/">Back</a></p>`)
-	page(w, b.String())
-}
-
-func kindText(kind string) string {
-	switch kind {
-	case NoticeReplies:
-		return "answers to what I wrote"
-	case NoticeWatched:
-		return "articles in threads that I watch"
-	}
-	return "what readers report in groups that I moderate"
+	c.page(w, r, http.StatusOK, "mail", data)
 }
 
 // setMail takes the form of mailPage. A form on another site's page sets nothing.
@@ -100,33 +129,16 @@ func (c *Courier) setMail(w http.ResponseWriter, r *http.Request, member Member)
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	account, address := member(r)
 	if account == "" || address == "" || c.cfg.Smarthost == "" || r.ParseForm() != nil {
-		c.mailPage(w, r, member, "")
+		c.mailPage(w, r, member, false)
 		return
 	}
 	if err := c.SetNotices(r.Context(), account, address, r.PostForm["kind"], false); err != nil {
 		if !errors.Is(err, ErrKind) {
-			c.leaveFailed(w, err)
+			c.trouble(w, "set what an account hears of", err)
 			return
 		}
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	c.mailPage(w, r, member, "Saved.")
-}
-
-func (c *Courier) leaveFailed(w http.ResponseWriter, err error) {
-	if errors.Is(err, ErrUnknown) {
-		http.Error(w, "This subscription has ended already.", http.StatusNotFound)
-		return
-	}
-	c.cfg.Log.Error("courier: unsubscribe", "err", err)
-	http.Error(w, "This node has a trouble of its own, try again later.", http.StatusServiceUnavailable)
-}
-
-func page(w http.ResponseWriter, body string) {
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; form-action 'self'")
-	h.Set("Referrer-Policy", "no-referrer")
-	fmt.Fprintf(w, "<!DOCTYPE html><html lang=\"en\"><meta name=\"viewport\" content=\"width=device-width\"><title>Mail</title><main>%s</main>", body)
+	c.mailPage(w, r, member, true)
 }

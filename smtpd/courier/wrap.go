@@ -6,8 +6,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"mime"
-	"mime/quotedprintable"
 	"strings"
+
+	"github.com/emersion/go-message"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
@@ -71,18 +72,40 @@ func (c *Courier) wrap(a *article.Article, g spool.GroupInfo, from string) lette
 	}
 	h.Write(c.listFields(g, a.ID()))
 	sum := sha256.Sum256(a.Wire())
-	boundary := "=_art" + hex.EncodeToString(sum[:12])
-	fmt.Fprintf(&h, "MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary=\"%s\"\r\n", boundary)
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "--%s\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n", boundary)
-	q := quotedprintable.NewWriter(&b)
-	_, _ = q.Write([]byte(strings.ReplaceAll(textOf(a, 0, maxReadable, "[cut here: the rest is in the attached article]\n"), "\n", "\r\n"))) // into memory
-	_ = q.Close()
-	fmt.Fprintf(&b, "\r\n--%s\r\nContent-Type: message/rfc822\r\nContent-Disposition: attachment; filename=\"article.eml\"\r\n"+
-		"Content-Transfer-Encoding: base64\r\n\r\n", boundary)
-	_ = content.CopyBase64(&b, bytes.NewReader(whole(a))) // into memory
-	fmt.Fprintf(&b, "--%s--\r\n", boundary)
-	return letter{head: h.Bytes(), body: b.Bytes()}
+	text := textOf(a, 0, maxReadable, "[cut here: the rest is in the attached article]\n")
+	writeMultipart(&h, "mixed", "=_art"+hex.EncodeToString(sum[:12]), func(w *message.Writer) {
+		writePart(w, []byte(strings.ReplaceAll(text, "\n", "\r\n")), "Content-Type", "text/plain; charset=utf-8", "Content-Transfer-Encoding", "quoted-printable")
+		writePart(w, whole(a), "Content-Type", "message/rfc822", "Content-Disposition", `attachment; filename="article.eml"`, "Content-Transfer-Encoding", "base64")
+	})
+	head, body, _ := bytes.Cut(h.Bytes(), []byte("\r\n\r\n"))
+	return letter{head: append(head[:len(head):len(head)], "\r\n"...), body: body}
+}
+
+// writeMultipart writes the MIME fields and the body of a multipart behind the fields
+// that stand in out. Into memory: nothing can fail.
+func writeMultipart(out *bytes.Buffer, kind, boundary string, parts func(*message.Writer)) {
+	var h message.Header
+	h.SetContentType("multipart/"+kind, map[string]string{"boundary": boundary})
+	w, err := message.CreateWriter(out, h)
+	if err != nil {
+		return
+	}
+	parts(w)
+	_ = w.Close()
+}
+
+// writePart writes a part with these fields, name by value.
+func writePart(w *message.Writer, body []byte, fields ...string) {
+	var h message.Header
+	for i := 0; i+1 < len(fields); i += 2 {
+		h.Set(fields[i], fields[i+1])
+	}
+	p, err := w.CreatePart(h)
+	if err != nil {
+		return
+	}
+	_, _ = p.Write(body)
+	_ = p.Close()
 }
 
 // whole is an article without the fields of news that do not travel by mail.

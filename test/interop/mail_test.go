@@ -36,7 +36,7 @@ func TestPostfixInFrontAndBehind(t *testing.T) {
 	swaks := need(t, "swaks", "swaks")
 	p := layOut(t)
 	smtp, lmtp := freeAddr(t), freeAddr(t)
-	n := mailNode(t, fmt.Sprintf("[smtp]\nlisten = [%q]\nlmtp = [%q]\ndomain = \"lists.test.example\"\nsmarthost = %q\nfront = [\"127.0.0.0/8\"]\n[http]\nlisten = [%q]\n",
+	n := mailNode(t, fmt.Sprintf("[smtp]\nlisten = [%q]\nlmtp = [%q]\ndomain = \"lists.test.example\"\nsmarthost = %q\nfront = [\"127.0.0.0/8\"]\nlanguage = \"en\"\n[http]\nlisten = [%q]\n",
 		smtp, lmtp, p.addr, freeAddr(t)))
 	_, port, _ := net.SplitHostPort(smtp)
 	p.start(t, fmt.Sprintf("{lists.test.example=lmtp:inet:%s}, {node.test.example=smtp:[127.0.0.1]:%s}", lmtp, port))
@@ -57,7 +57,7 @@ func TestPostfixInFrontAndBehind(t *testing.T) {
 
 	// by LMTP; an unknown sender is asked
 	send("anna@people.example", "test.a@lists.test.example", "--header", "Subject: over lmtp", "--header", "Message-Id: <1@people.example>", "--body", "Grüße")
-	ask := p.find(t, "Please confirm your post", "over lmtp")
+	ask := p.find(t, "Please confirm your mail", "over lmtp")
 	if posted("over lmtp") {
 		t.Error("posted without confirmation")
 	}
@@ -72,7 +72,7 @@ func TestPostfixInFrontAndBehind(t *testing.T) {
 
 	// by SMTP; an answer
 	send("carl@people.example", "test.a@node.test.example", "--header", "Subject: Re: over lmtp", "--header", "Message-Id: <2@people.example>", "--header", "In-Reply-To: <1@people.example>")
-	send("carl@people.example", oneTime.FindString(p.find(t, "Please confirm your post", "Re: over lmtp")))
+	send("carl@people.example", oneTime.FindString(p.find(t, "Please confirm your mail", "Re: over lmtp")))
 	p.find(t, "Subject: Re: over lmtp\n", "List-Id: ")
 
 	// no such group: Postfix bounces, nobody posts
