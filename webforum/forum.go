@@ -272,16 +272,21 @@ func (f *Forum) protect(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		if err := f.cross.Check(r); err != nil {
-			http.Error(w, "403: this form was sent from another site. Open the page here and send it again.", http.StatusForbidden)
+			f.fail(http.StatusForbidden, "error.origin").ServeHTTP(w, r)
 			return
 		}
 		if at := f.address(r); !contains(f.access().trusted, at) && !f.limits.allow(at, r.Method, f.Now()) {
 			h.Set("Retry-After", "10")
-			http.Error(w, "429: too many requests from your network; wait a few seconds.", http.StatusTooManyRequests)
+			f.fail(http.StatusTooManyRequests, "error.often").ServeHTTP(w, r)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// fail answers with an error page.
+func (f *Forum) fail(status int, key string) http.Handler {
+	return f.serve(func(*visitor) (*page, error) { return nil, errPage(status, key) })
 }
 
 // address is the client's address: that of the connection, or, where that is one

@@ -10,6 +10,7 @@ import (
 	"html/template"
 	"io/fs"
 	"net/http"
+	"net/url"
 	"path"
 	"strconv"
 	"strings"
@@ -103,7 +104,47 @@ func (v *visitor) errorPage(err error) *page {
 	if status == http.StatusServiceUnavailable {
 		v.w.Header().Set("Retry-After", "30")
 	}
-	return &page{visitor: v, Name: "error", Title: v.tx.T("error.title"), Status: status, Data: text, NoIndex: true}
+	return &page{visitor: v, Name: "error", Title: v.errorTitle(status), Status: status, Data: errorData{text, v.waysOut(status)}, NoIndex: true}
+}
+
+// errorData is what an error page shows: what is wrong, and where to go from there.
+type errorData struct {
+	Text string
+	Next []crumb // the first is what most will want
+}
+
+func (v *visitor) errorTitle(status int) string {
+	if code := strconv.Itoa(status); v.tx.has("error.title." + code) {
+		return v.tx.T("error.title." + code)
+	}
+	return v.tx.T("error.title")
+}
+
+// waysOut are the links of an error page.
+func (v *visitor) waysOut(status int) (out []crumb) {
+	path, get := v.r.URL.Path, v.r.Method == http.MethodGet
+	switch {
+	case v.account == nil && v.Accounts != nil && (status == http.StatusUnauthorized || status == http.StatusForbidden):
+		next := "/"
+		if get {
+			next = v.r.URL.RequestURI()
+		}
+		out = append(out, crumb{v.tx.T("login"), "/login?" + url.Values{"next": {next}}.Encode()})
+	case get && (status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable):
+		out = append(out, crumb{v.tx.T("error.again"), v.r.URL.RequestURI()})
+	case status == http.StatusGone && v.Ward != nil:
+		out = append(out, crumb{v.tx.T("log.title"), "/log"})
+	}
+	if rest, ok := strings.CutPrefix(path, "/g/"); ok {
+		name, _, more := strings.Cut(rest, "/")
+		if g, err := v.group(name); more && err == nil {
+			out = append(out, crumb{v.tx.T("back.to", name), groupPath(g.Name)})
+		}
+	}
+	if strings.HasPrefix(path, "/admin/") && v.account != nil && v.account.Admin {
+		out = append(out, crumb{v.tx.T("admin"), "/admin"})
+	}
+	return append(out, crumb{v.tx.T("error.back"), "/"})
 }
 
 // statusOf translates a refusal; refusal puts it in words.
