@@ -145,7 +145,8 @@ func (v *visitor) token() string {
 	return base64.RawURLEncoding.EncodeToString(sum[:18])
 }
 
-// adminTabs are the pages of the administration, by their address below /admin.
+// adminTabs are the pages of the administration, by their address below /admin, and
+// those of the moderators.
 func (v *visitor) adminTabs(current string) (out []viewLink) {
 	for _, t := range [...]string{"status", "groups", "accounts", "peers", "feeds", "torrents"} {
 		href := "/admin/" + t
@@ -154,13 +155,16 @@ func (v *visitor) adminTabs(current string) (out []viewLink) {
 		}
 		out = append(out, viewLink{v.tx.T("admin." + t), href, t == current})
 	}
-	return out
+	return append(out, viewLink{v.tx.T("queue.link"), "/moderate", current == "moderate"}, viewLink{v.tx.T("log.short"), "/log", current == "log"})
 }
+
+// AdminTabs are the same for pages that others see, too.
+func (p *page) AdminTabs() []viewLink { return p.adminTabs(p.Name) }
 
 func (v *visitor) adminPage(tab string, d interface{ frame() *adminFrame }) *page {
 	f := d.frame()
 	f.Tab, f.Tabs, f.Token = tab, v.adminTabs(tab), v.token()
-	p := &page{visitor: v, Name: "admin_" + tab, Title: v.tx.T("admin." + tab), Data: d, NoIndex: true, Crumbs: []crumb{{v.tx.T("groups"), "/"}}}
+	p := &page{visitor: v, Name: "admin_" + tab, Title: v.tx.T("admin." + tab), Data: d, NoIndex: true, Crumbs: []crumb{{v.tx.T("groups"), "/"}, {v.tx.T("admin"), "/admin"}}}
 	if f.Error != "" {
 		p.Status = http.StatusUnprocessableEntity
 	} else if v.r.URL.Query().Get("done") != "" {
@@ -213,7 +217,7 @@ func (f *Forum) adminStatus(v *visitor) (*page, error) {
 		disk += ", " + v.tx.T("admin.free", v.tx.size(o.Free))
 	}
 	d.Facts = [][2]string{
-		{v.tx.T("admin.version"), o.Version}, {v.tx.T("admin.uptime"), o.Uptime.Round(time.Second).String()},
+		{v.tx.T("admin.version"), o.Version}, {v.tx.T("admin.uptime"), lasting(o.Uptime)},
 		{v.tx.T("admin.arrived"), v.tx.number(o.Arrived)}, {v.tx.T("admin.disk"), disk}, {v.tx.T("admin.memory"), v.tx.size(o.Memory)},
 	}
 	if !o.TorrentsAbsent {
@@ -292,7 +296,7 @@ func (p *page) AccountUse(m Member) string {
 	add(m.Read, p.tx.T("account.reads", m.Read))
 	add(m.Post, p.tx.T("account.posts", m.Post))
 	add(m.Moderate, p.tx.T("account.moderates", m.Moderate))
-	today := p.of(p.Number(m.Today), p.Number(int64(m.DayArticles)), m.DayArticles > 0)
+	today := p.of(p.Number(m.Today), p.Number(int64(m.DayArticles)), m.DayArticles > 0) + " " + p.tx.N("articles", int(max(m.Today, int64(m.DayArticles))))
 	octets := p.of(p.tx.size(m.TodayOctets), m.DaySize, m.DaySize != "")
 	if m.Today > 0 || m.DayArticles > 0 || m.DaySize != "" {
 		out = append(out, p.tx.T("peer.today", today, octets))
@@ -362,4 +366,16 @@ func (c *groupCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list = nil
+}
+
+// lasting writes how long something lasts with units that all languages share.
+func lasting(d time.Duration) string {
+	days, hours, minutes := int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60
+	switch {
+	case days > 0:
+		return strconv.Itoa(days) + " d " + strconv.Itoa(hours) + " h"
+	case hours > 0:
+		return strconv.Itoa(hours) + " h " + strconv.Itoa(minutes) + " min"
+	}
+	return strconv.Itoa(minutes) + " min"
 }

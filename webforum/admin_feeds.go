@@ -60,5 +60,8 @@ func (f *Forum) adminFeeds(v *visitor) (*page, error) {
 	return v.adminPage("feeds", d), nil
 }
 
-// FeedWords says how a feed is doing.
-func (p *page) FeedWords(s FeedState) string { return p.tx.T("feed." + s.State) }
+// FeedState says in a word how a feed is doing, and whether that is well.
+func (p *page) FeedState(s FeedState) pair {
+	class := map[string]string{"ok": "ok", "failing": "bad"}[s.State]
+	return pair{class, p.tx.T("feed." + s.State)}
+}

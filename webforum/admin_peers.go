@@ -137,8 +137,24 @@ func (v *visitor) peerForm(q url.Values) (p PeerChange, err error) {
 	return p, err
 }
 
-// PeerWords says how it stands with a neighbour.
-func (p *page) PeerWords(s PeerState) string {
+// PeerState says in a word how it stands with a neighbour, and whether that is well.
+func (p *page) PeerState(s PeerState) pair {
+	switch {
+	case s.Paused:
+		return pair{"", p.tx.T("peer.paused")}
+	case s.Address == "":
+		return pair{"", p.tx.T("peer.calls")}
+	case s.Connected:
+		return pair{"ok", p.tx.T("peer.connected")}
+	}
+	return pair{"bad", p.tx.T("peer.away")}
+}
+
+// PeerLag says how far a neighbour whom we feed is behind.
+func (p *page) PeerLag(s PeerState) string {
+	if s.Paused || s.Address == "" {
+		return ""
+	}
 	lag := p.tx.T("peer.level")
 	if s.Lag > 0 {
 		lag = p.tx.T("peer.behind", p.tx.number(s.Lag))
@@ -146,20 +162,12 @@ func (p *page) PeerWords(s PeerState) string {
 	if s.Deferred > 0 {
 		lag += ", " + p.tx.T("peer.deferred", p.tx.number(uint64(s.Deferred)))
 	}
-	switch {
-	case s.Paused:
-		return p.tx.T("peer.paused")
-	case s.Address == "":
-		return p.tx.T("peer.calls")
-	case s.Connected:
-		return p.tx.T("peer.connected") + ", " + lag
-	}
-	return p.tx.T("peer.away") + ", " + lag
+	return lag
 }
 
 // PeerUse says what a neighbour brought today and holds of the disk, of how much.
 func (p *page) PeerUse(s PeerState) string {
-	return p.tx.T("peer.today", p.of(p.tx.number(uint64(s.Today)), p.tx.number(uint64(s.TodayMost)), s.TodayMost > 0), p.of(p.tx.size(s.TodayOctets), p.tx.size(s.TodayOctetsMost), s.TodayOctetsMost > 0)) +
+	return p.tx.T("peer.today", p.of(p.tx.number(uint64(s.Today)), p.tx.number(uint64(s.TodayMost)), s.TodayMost > 0)+" "+p.tx.N("articles", int(max(s.Today, s.TodayMost))), p.of(p.tx.size(s.TodayOctets), p.tx.size(s.TodayOctetsMost), s.TodayOctetsMost > 0)) +
 		" · " + p.tx.T("peer.holds", p.of(p.tx.size(s.Held), p.tx.size(s.HeldMost), s.HeldMost > 0))
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // drawing is all that a chart may be made of.
-var drawing = regexp.MustCompile(`<svg class="chart" viewBox="[0-9 ]+" role="img" aria-label="[^"<>]+" preserveAspectRatio="none"><polygon points="[0-9., ]+"/><polyline points="[0-9., ]+"/></svg>`)
+var drawing = regexp.MustCompile(`<svg class="chart" viewBox="[0-9 ]+" role="img" aria-label="[^"<>]+" preserveAspectRatio="none"><path d="M0 [0-9]+H[0-9]+"/><polygon points="[0-9., ]+"/><polyline points="[0-9., ]+"/></svg>`)
 
 // testAdmin notes what it is asked to do.
 type testAdmin struct {

@@ -16,6 +16,7 @@ type chart struct {
 const (
 	chartWidth  = 600
 	chartHeight = 120
+	chartHead   = 12 // above the highest value, which a line marks
 )
 
 // charts draws what was measured: articles an hour, octets on disk, peers' lag.
@@ -60,11 +61,11 @@ func (v *visitor) chart(key string, at []time.Time, y []float64, show func(float
 		if most > 0 {
 			h = f / most
 		}
-		fmt.Fprintf(&line, "%.1f,%.1f ", at[i].Sub(first).Seconds()/span*chartWidth, (1-h)*(chartHeight-4)+2)
+		fmt.Fprintf(&line, "%.1f,%.1f ", at[i].Sub(first).Seconds()/span*chartWidth, (1-h)*(chartHeight-chartHead-2)+chartHead)
 	}
-	c := chart{Title: v.tx.T("chart." + key), Most: show(most), From: v.moment(first), To: v.moment(last)}
+	c := chart{Title: v.tx.T("chart." + key), Most: show(most), From: v.date(first), To: v.date(last)}
 	label := template.HTMLEscapeString(v.tx.T("chart.says", c.Title, c.Most, show(y[len(y)-1])))
-	c.SVG = template.HTML(fmt.Sprintf(`<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s" preserveAspectRatio="none"><polygon points="0,%d %s%d,%d"/><polyline points="%s"/></svg>`,
-		chartWidth, chartHeight, label, chartHeight, line.String(), chartWidth, chartHeight, strings.TrimSpace(line.String())))
+	c.SVG = template.HTML(fmt.Sprintf(`<svg class="chart" viewBox="0 0 %d %d" role="img" aria-label="%s" preserveAspectRatio="none"><path d="M0 %dH%d"/><polygon points="0,%d %s%d,%d"/><polyline points="%s"/></svg>`,
+		chartWidth, chartHeight, label, chartHead, chartWidth, chartHeight, line.String(), chartWidth, chartHeight, strings.TrimSpace(line.String())))
 	return c
 }

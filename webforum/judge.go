@@ -1,12 +1,14 @@
 package webforum
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/webforum/ward"
 )
@@ -204,32 +206,34 @@ func (f *Forum) logPage(v *visitor) (*page, error) {
 // reported is an article that readers reported, for those who decide.
 type reported struct {
 	Href, Subject, Author string
-	Notes                 []string
+	Notes                 []note
 }
 
+// note is what somebody said of it, and when.
+type note struct{ By, Reason, At string }
+
+// reported lists what readers reported and the visitor may decide about; asked once
+// a request.
 func (v *visitor) reported() []reported {
-	if v.Ward == nil || v.account == nil {
-		return nil
+	if v.Ward == nil || v.account == nil || v.reports != nil {
+		return v.reports
 	}
 	list, err := v.Ward.Reports()
 	if err != nil {
 		v.Log.Warn("forum: reports", "error", err)
 	}
-	var out []reported
+	v.reports = []reported{}
 	for _, r := range list {
 		e, err := v.Spool.ByID(v.ctx, r.ID)
 		if err != nil || !v.moderates(e) { // gone articles leave the list by themselves
 			continue
 		}
-		row := reported{Href: messagePath(e.ID), Subject: subject(e.Subject), Author: e.From}
+		author, _ := content.Author(e.From)
+		row := reported{Href: messagePath(e.ID), Subject: subject(e.Subject), Author: author}
 		for _, n := range r.Notes {
-			by := n.By
-			if by == "" {
-				by = v.tx.T("guest.name")
-			}
-			row.Notes = append(row.Notes, by+": "+n.Reason)
+			row.Notes = append(row.Notes, note{cmp.Or(n.By, v.tx.T("guest.name")), n.Reason, v.moment(n.At)})
 		}
-		out = append(out, row)
+		v.reports = append(v.reports, row)
 	}
-	return out
+	return v.reports
 }

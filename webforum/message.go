@@ -65,7 +65,8 @@ func (f *Forum) messagePage(v *visitor) (*page, error) {
 	if root, err := f.Threads.Root(e.ID); err == nil {
 		d.ThreadHref = threadPath(group, root) + "#" + d.Anchor
 	}
-	if refs := article.ParseReferences(e.References); len(refs) > 0 {
+	replaced, _ := article.ParseID(strings.TrimSpace(a.Get("Supersedes")))
+	if refs := article.ParseReferences(e.References); len(refs) > 0 && refs[len(refs)-1] != replaced {
 		d.Parent = messagePath(refs[len(refs)-1])
 	}
 	if e.Via.How == spool.Relayed {

@@ -14,7 +14,7 @@ const queueMost = 20 // submissions on one page
 
 type submission struct {
 	Key, Author, Address, Subject string
-	Groups, Reason, Since         string
+	Groups, Since                 string
 	Body                          template.HTML
 	Files                         []string
 }
@@ -25,19 +25,25 @@ type queueData struct {
 	More     int
 }
 
-// Waiting is how many submissions wait for the visitor; asked once a request.
+// Waiting is how much waits for the visitor's decision: submissions, and articles
+// that were reported.
 func (v *visitor) Waiting() int {
-	if v.account == nil || v.Moderation == nil {
+	if v.account == nil {
 		return 0
 	}
-	if v.queue == nil {
+	return len(v.submitted()) + len(v.reported())
+}
+
+// submitted are the submissions that the visitor may decide about; asked once a request.
+func (v *visitor) submitted() []agent.Held {
+	if v.queue == nil && v.Moderation != nil {
 		list, err := v.Moderation.Queue(v.ctx, v.origin())
 		if err != nil {
 			v.Log.Warn("forum: waiting room", "error", err)
 		}
 		v.queue = append([]agent.Held{}, list...)
 	}
-	return len(v.queue)
+	return v.queue
 }
 
 // queuePage shows moderators what waits for them, and takes their decisions.
@@ -66,14 +72,15 @@ func (f *Forum) queuePage(v *visitor) (*page, error) {
 		v.redirect("/moderate")
 		return nil, nil
 	}
-	d := &queueData{Reported: v.reported(), More: max(0, v.Waiting()-queueMost)}
-	for _, h := range v.queue[:min(len(v.queue), queueMost)] {
+	list := v.submitted()
+	d := &queueData{Reported: v.reported(), More: max(0, len(list)-queueMost)}
+	for _, h := range list[:min(len(list), queueMost)] {
 		h, a, err := f.Moderation.Held(v.ctx, h.Key, v.origin())
 		if err != nil {
 			continue // decided meanwhile
 		}
 		c := content.Of(a)
-		s := submission{Key: h.Key, Subject: strings.TrimSpace(content.Header(h.Subject)), Reason: h.Reason, Since: v.moment(h.First), Body: v.body(c, h.ID)}
+		s := submission{Key: h.Key, Subject: strings.TrimSpace(content.Header(h.Subject)), Since: v.moment(h.First), Body: v.body(c, h.ID)}
 		s.Author, s.Address = content.Author(h.From)
 		for _, g := range h.Groups {
 			s.Groups += string(g) + " "

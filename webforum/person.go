@@ -156,6 +156,7 @@ func (v *visitor) personArticles(d *personData) error {
 		name, _ := content.Author(e.From)
 		if d.Name == "" && e.Proof.Purpose != "gate" { // whose mail a node took over is not its name
 			d.Name, d.Mark = name, v.trust(e)
+			d.Mark.Word, d.Mark.Href = v.tx.T("trust.word."+d.Mark.Class), "" // the page is of that person
 		}
 		at := sent(e)
 		h := hit{Href: messagePath(p.ID), Subject: subject(e.Subject), Author: name, Date: v.date(at), ISO: at.Format(time.RFC3339)}

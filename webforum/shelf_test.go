@@ -178,11 +178,11 @@ func TestDrafts(t *testing.T) {
 	has(t, form, `data-draft="/mine/drafts/`+once+`"`)
 	// by button
 	r := w.post("/m/a1@a.example/reply", map[string]string{"once": once, "subject": "Re: One", "body": "half a thought", "keep": "1"})
-	has(t, r, "Draft kept at")
+	has(t, r, "Draft saved at")
 	has(t, w.get("/mine"), "half a thought")
 	has(t, w.get("/m/a1@a.example/reply"), "You have been writing this already")
 	// by script
-	if r := w.put("/mine/drafts/"+once, map[string]string{"action": "/m/a1@a.example/reply", "heading": "H", "subject": "Re: One", "body": "a whole thought"}); r.StatusCode != 200 || !strings.HasPrefix(r.body, "Draft kept") {
+	if r := w.put("/mine/drafts/"+once, map[string]string{"action": "/m/a1@a.example/reply", "heading": "H", "subject": "Re: One", "body": "a whole thought"}); r.StatusCode != 200 || !strings.HasPrefix(r.body, "Draft saved") {
 		t.Errorf("%s %s", r.Status, r.body)
 	}
 	if r := w.put("/mine/drafts/"+once, map[string]string{"action": "/admin/groups", "body": "x"}); r.StatusCode != 400 {

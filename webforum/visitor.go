@@ -30,6 +30,7 @@ type visitor struct {
 	marks   *marks
 	mayRead func(article.Group) bool
 	queue   []agent.Held // nil: not asked yet
+	reports []reported   // nil: not asked yet
 
 	Anonymous string         // of the Forum, as they are now
 	Trusted   []netip.Prefix //

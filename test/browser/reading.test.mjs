@@ -77,10 +77,10 @@ for (const javaScriptEnabled of [true, false]) {
     await page.goto(base + group + "/post");
     await page.fill("#subject", "Draft " + how);
     await page.locator("#body").pressSequentially("half a thought " + how);
-    if (javaScriptEnabled) await page.waitForFunction(() => /Draft kept/.test(document.querySelector("#kept").textContent));
+    if (javaScriptEnabled) await page.waitForFunction(() => /Draft saved/.test(document.querySelector("#kept").textContent));
     else {
       await page.click("button[name=keep]");
-      await page.waitForSelector("text=Draft kept");
+      await page.waitForSelector("text=Draft saved");
     }
     const second = await open({ javaScriptEnabled }); // another browser of the same member
     await login(second, "/mine");
@@ -285,7 +285,7 @@ test("the pages of this file: axe-core, html-validate, 320 pixels, targets", asy
   await page.fill("#subject", "Draft with a very long Donaudampfschifffahrtsgesellschaftskapitänsmützenfabrikant");
   await page.fill("#body", "text");
   await page.click("button[name=keep]");
-  await page.waitForSelector("text=Draft kept");
+  await page.waitForSelector("text=Draft saved");
   for (const [p, paths] of [
     [guest, [article, article + "/history", article + "/edit", article + "/delete", thread]],
     [page, ["/mine", thread, thread + "?view=nested", group + "/post", group, article]],

@@ -247,7 +247,7 @@ for (const javaScriptEnabled of [true, false]) {
     await eve.locator("summary", { hasText: "Change" }).click();
     await eve.locator("[name=articles]").fill("9");
     await eve.locator("[name=size]").fill("2MiB");
-    await act(eve.locator("button", { hasText: "Keep" }));
+    await act(eve.locator("button", { hasText: "Save" }));
     assert.match(await eve.textContent(), /of 9 articles, .* of 2MiB/);
     root.trouble = root.trouble.filter((t) => !/422/.test(t));
     await ends(root);
