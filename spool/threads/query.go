@@ -236,7 +236,7 @@ func members(tx *state.Tx, root hash) ([]Post, error) {
 		}
 		return len(hashes) < maxMerge
 	})
-	ids := map[hash]article.ID{}
+	ids := make(map[hash]article.ID, len(hashes))
 	all := make([]*art, 0, len(hashes))
 	for _, h := range hashes {
 		a, err := getArt(tx, h)
@@ -353,6 +353,7 @@ type Node struct {
 	Post
 	Depth int
 	Kids  []*Node
+	climb uint8 // of cutLoop: 1 on its way, 2 known to end at a root
 }
 
 // Tree makes trees of posts: answers under what they answer, by time. Ghosts stay
@@ -366,31 +367,35 @@ func Tree(list []Post) []*Node {
 			nodes[p.ID], order = n, append(order, n)
 		}
 	}
+	for _, n := range order {
+		cutLoop(nodes, n)
+	}
 	var roots []*Node
 	for _, n := range order {
-		up := nodes[n.Parent]
-		if up == nil || up == n || loops(nodes, n) {
-			roots = append(roots, n)
-			n.Parent = ""
+		if up := nodes[n.Parent]; up != nil {
+			up.Kids = append(up.Kids, n)
 			continue
 		}
-		up.Kids = append(up.Kids, n)
+		n.Parent = ""
+		roots = append(roots, n)
 	}
 	return settle(roots, 0, true)
 }
 
-// loops says whether going up from n leads back to n; it cuts long climbs.
-func loops(nodes map[article.ID]*Node, n *Node) bool {
+// cutLoop goes up from n and cuts the way where it comes back to itself. A node is
+// passed by once for all that are below it, so that deep threads stay cheap.
+func cutLoop(nodes map[article.ID]*Node, n *Node) {
 	at := n
-	for range len(nodes) {
-		if at = nodes[at.Parent]; at == nil {
-			return false
-		}
-		if at == n {
-			return true
-		}
+	for at != nil && at.climb == 0 {
+		at.climb = 1
+		at = nodes[at.Parent]
 	}
-	return true
+	if at != nil && at.climb == 1 {
+		at.Parent = ""
+	}
+	for at = n; at != nil && at.climb == 1; at = nodes[at.Parent] {
+		at.climb = 2
+	}
 }
 
 func settle(list []*Node, depth int, top bool) []*Node {

@@ -323,6 +323,40 @@ func TestBySigner(t *testing.T) {
 
 // Whatever the references, in whatever order articles come: each is in exactly
 // one thread, and its thread holds it.
+// Loops are cut and lose nobody; a thread of one long chain is no more work than others.
+func TestTree(t *testing.T) {
+	for _, parents := range []string{"0", "1", "21", "231", "2342", "011", "5432", "2143"} { // of posts 1, 2, 3, ...
+		var list []Post
+		for i, parent := range parents {
+			p := Post{ID: article.ID(fmt.Sprint(i + 1)), Seq: spool.Seq(i + 1), When: time.Unix(int64(i), 0)}
+			if parent != '0' {
+				p.Parent = article.ID(string(parent))
+			}
+			list = append(list, p)
+		}
+		tree := Tree(list)
+		if n := len(Walk(tree)); n != len(list) {
+			t.Errorf("%s: %d of %d are in the tree", parents, n, len(list))
+		}
+		seen := map[*Node]bool{}
+		for _, n := range Walk(tree) {
+			if seen[n] {
+				t.Errorf("%s: %s twice", parents, n.ID)
+			}
+			seen[n] = true
+		}
+	}
+	chain := make([]Post, 100_000)
+	for i := range chain {
+		chain[i] = Post{ID: article.ID(fmt.Sprint(i + 1)), Parent: article.ID(fmt.Sprint(i)), Seq: spool.Seq(i + 1), When: time.Unix(int64(i), 0)}
+	}
+	for i, n := range Walk(Tree(chain)) {
+		if n.Depth != i || n.Seq != spool.Seq(i+1) {
+			t.Fatalf("place %d: %s at depth %d", i, n.ID, n.Depth)
+		}
+	}
+}
+
 func FuzzJoining(f *testing.F) {
 	f.Add([]byte{1, 0x20, 0x31, 0x12, 0x43})
 	f.Fuzz(func(t *testing.T, in []byte) {
