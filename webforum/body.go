@@ -1,7 +1,6 @@
 package webforum
 
 import (
-	"bytes"
 	"html/template"
 	"strconv"
 	"strings"
@@ -31,9 +30,14 @@ type file struct {
 // body renders the text of an article. The result holds nothing of the article but
 // escaped text, addresses made here, and HTML that article/content made safe.
 func (v *visitor) body(c *content.Content, id article.ID) template.HTML {
-	var b bytes.Buffer
+	var b strings.Builder
 	depth := 0
 	bs := c.Blocks(func(p *content.Part) string { return partPath(id, p) })
+	n := 0
+	for i := range bs {
+		n += len(bs[i].Text) + len(bs[i].HTML) + 64
+	}
+	b.Grow(n + n/8)
 	for i := 0; i < len(bs); i++ {
 		if bs[i].Kind == content.Text && bs[i].Depth > 0 || bs[i].Kind == content.Patch && bs[i].Depth > 0 {
 			j := i
@@ -77,7 +81,7 @@ func (v *visitor) body(c *content.Content, id article.ID) template.HTML {
 
 // block writes a block; leads says that a deeper quotation follows, whose author
 // its last paragraph may name.
-func block(b *bytes.Buffer, x content.Block, leads bool) {
+func block(b *strings.Builder, x content.Block, leads bool) {
 	switch x.Kind {
 	case content.HTML:
 		b.WriteString(`<div class="html" dir="auto">` + x.HTML + `</div>`)
@@ -174,17 +178,48 @@ func drawn(par string) bool {
 	wide, lines := 0, 0
 	for l := range strings.SplitSeq(par, "\n") {
 		lines++
-		t := strings.TrimLeft(l, " ")
-		if strings.Contains(t, "   ") || strings.Contains(l, "\t") || len(l)-len(t) >= 4 || strings.Count(t, "|")+strings.Count(t, "+-")+strings.Count(t, "__")+strings.Count(t, "--") >= 3 {
+		if columns(l) {
 			wide++
 		}
 	}
 	return wide > 0 && wide*2 >= lines
 }
 
+// columns says whether a line is indented by four, has a wide gap or a tab, or three
+// pieces of a ruled line. It looks at each octet once: it sees every line of a page.
+func columns(l string) bool {
+	indent := len(l) - len(strings.TrimLeft(l, " "))
+	if indent >= 4 {
+		return true
+	}
+	gap, marks := 0, 0
+	last := byte(0)
+	for i := indent; i < len(l); i++ {
+		c := l[i]
+		if c == ' ' {
+			if gap++; gap == 3 {
+				return true
+			}
+			last = c
+			continue
+		}
+		gap = 0
+		switch {
+		case c == '\t':
+			return true
+		case c == '|', c == '-' && last == '+':
+			marks++
+		case c == last && (c == '-' || c == '_'):
+			marks, c = marks+1, 0
+		}
+		last = c
+	}
+	return marks >= 3
+}
+
 // patch colours a diff by whole lines; the signs at their start stay, so colour is
 // never alone.
-func patch(b *bytes.Buffer, s string) {
+func patch(b *strings.Builder, s string) {
 	b.WriteString(`<pre class="patch" tabindex="0">`)
 	for l := range strings.SplitSeq(s, "\n") {
 		tag := ""
@@ -210,7 +245,7 @@ func patch(b *bytes.Buffer, s string) {
 	b.WriteString("</pre>")
 }
 
-func escape(b *bytes.Buffer, s string) {
+func escape(b *strings.Builder, s string) {
 	last := 0
 	for i := 0; i < len(s); i++ {
 		var e string
@@ -236,7 +271,7 @@ func escape(b *bytes.Buffer, s string) {
 }
 
 // linked escapes a text and makes links of addresses in it.
-func linked(b *bytes.Buffer, s string) {
+func linked(b *strings.Builder, s string) {
 	for {
 		i, n := findURL(s)
 		if n == 0 {

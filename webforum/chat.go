@@ -88,7 +88,7 @@ func (f *Forum) postAlone(v *visitor) (*page, error) {
 	h.Set("Content-Language", v.tx.lang)
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Robots-Tag", "noindex")
-	v.write(http.StatusOK, w.b.Bytes())
+	v.write(http.StatusOK, []byte(w.b.String()))
 	return nil, nil
 }
 

@@ -29,8 +29,9 @@ func many(w *world, n int) {
 // request with compression, and octets compressed. "cold" opens and renders each
 // article anew.
 func BenchmarkFigures(b *testing.B) {
-	w, large := newWorld(b), newWorld(b)
+	w, small, large := newWorld(b), newWorld(b), newWorld(b)
 	fill(w, 125, 60)
+	fill(small, 25, 60)
 	many(large, 600)
 	for _, p := range []struct {
 		name, path string
@@ -38,7 +39,8 @@ func BenchmarkFigures(b *testing.B) {
 		cold       bool
 	}{
 		{"front", "/", w, false}, {"front600", "/", large, false}, {"message", "/m/b5@a.example", w, false}, {"messageCold", "/m/b5@a.example", w, true},
-		{"thread25", "/g/misc.test/t/b0@a.example", w, false}, {"thread25Cold", "/g/misc.test/t/b0@a.example", w, true},
+		{"thread25", "/g/misc.test/t/b0@a.example", small, false}, {"thread25Cold", "/g/misc.test/t/b0@a.example", small, true},
+		{"page25of125", "/g/misc.test/t/b0@a.example", w, false}, {"page25of125Cold", "/g/misc.test/t/b0@a.example", w, true},
 		{"thread125", "/g/misc.test/t/b0@a.example?page=all", w, false}, {"thread125Cold", "/g/misc.test/t/b0@a.example?page=all", w, true},
 	} {
 		b.Run(p.name, func(b *testing.B) {

@@ -3,7 +3,6 @@ package webforum
 import (
 	"context"
 	"fmt"
-	"html/template"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -117,7 +116,6 @@ type Forum struct {
 	Log       *slog.Logger // nil: silent
 	SetupCode string       // capitals and digits; lets a stranger make the first account; "": only who sits at this machine does
 
-	pages   map[string]*template.Template
 	texts   map[string]*texts
 	static  map[string]asset
 	css, js string
@@ -258,8 +256,12 @@ func (f *Forum) prepare() (err error) {
 	if err := f.loadAssets(); err != nil {
 		return err
 	}
-	f.pages, err = loadPages()
-	return err
+	for _, t := range f.texts {
+		if t.pages, err = t.loadPages(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // protect puts the safety of every answer in front of the pages.

@@ -1,7 +1,6 @@
 package webforum
 
 import (
-	"bytes"
 	"html/template"
 	"net/http"
 	"strings"
@@ -74,7 +73,7 @@ const maxDiff = 400 // lines of a version that are compared; longer ones are sho
 // changes shows two texts as one, with the lines that went and those that came.
 func changes(old, new string) template.HTML {
 	a, b := strings.Split(strings.TrimSpace(old), "\n"), strings.Split(strings.TrimSpace(new), "\n")
-	var out bytes.Buffer
+	var out strings.Builder
 	line := func(tag, sign, s string) {
 		if tag != "" {
 			out.WriteString("<" + tag + ">")

@@ -1,9 +1,9 @@
 package webforum
 
 import (
-	"bytes"
 	"html/template"
 	"strconv"
+	"strings"
 )
 
 // Posts writes the posts of a thread's page. It does what a template would, by
@@ -34,7 +34,7 @@ func newPostWriter(p *page, nested, reply bool) *postWriter {
 
 type postWriter struct {
 	*page
-	b             bytes.Buffer
+	b             strings.Builder
 	nested, reply bool
 	words         [7]string
 }
@@ -92,7 +92,7 @@ func (w *postWriter) post(p *post) error {
 	w.b.WriteString(string(p.Body))
 	w.b.WriteString(`</div>`)
 	if len(p.Files) > 0 {
-		if err := w.pages["thread"].ExecuteTemplate(&w.b, "files", p.Files); err != nil {
+		if err := w.tx.pages["thread"].ExecuteTemplate(&w.b, "files", p.Files); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
+	"html/template"
 	"io/fs"
 	"path"
 	"sort"
@@ -21,6 +22,7 @@ var textFiles embed.FS
 type texts struct {
 	lang  string // of the file's name, as in the lang attribute
 	words map[string]string
+	pages map[string]*template.Template // in this language
 }
 
 func loadTexts() (map[string]*texts, error) {

@@ -260,13 +260,9 @@ func (t *threadView) firstNew(order []*threads.Node) int {
 
 // posts opens the articles of one page.
 func (t *threadView) posts(order []*threads.Node, first int) error {
-	known := map[article.ID]string{}
-	for i := range t.all {
-		if t.all[i].Seq != 0 {
-			known[t.all[i].ID], _ = content.Author(t.all[i].From)
-		}
-	}
+	known := t.parents(order)
 	t.data.Subject = subject(t.firstSubject())
+	t.data.Posts = make([]post, 0, len(order))
 	for i, n := range order {
 		p, err := t.v.post(n.ID, n.Seq)
 		if err != nil {
@@ -289,6 +285,20 @@ func (t *threadView) posts(order []*threads.Node, first int) error {
 		t.data.Posts = append(t.data.Posts, p)
 	}
 	return nil
+}
+
+// parents are the authors of what the posts of a page answer; a ghost has none.
+func (t *threadView) parents(order []*threads.Node) map[article.ID]string {
+	out := make(map[article.ID]string, len(order))
+	for _, n := range order {
+		out[n.Parent] = ""
+	}
+	for i := range t.all {
+		if _, ok := out[t.all[i].ID]; ok && t.all[i].Seq != 0 {
+			out[t.all[i].ID], _ = content.Author(t.all[i].From)
+		}
+	}
+	return out
 }
 
 func onPage(order []*threads.Node, id article.ID) bool {
