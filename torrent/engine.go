@@ -40,9 +40,10 @@ type EngineConfig struct {
 	Log      *slog.Logger
 
 	// RingAfter is how long a peer that announced its wish may take to come by
-	// itself before it is called; default 1 s.
+	// itself before it is called; default 2.5 s, for aria2 dials a second after it asked.
 	RingAfter time.Duration
 
+	crossed          time.Duration // a peer may have two connections that long; default 5 s
 	handshake        time.Duration // a stranger has that long for it; default 4 s
 	demandEncryption bool          // tests: outgoing connections are encrypted or fail
 }
@@ -57,7 +58,8 @@ func (c EngineConfig) orDefault() EngineConfig {
 	set(&c.Stall, 30*time.Second)
 	set(&c.Patience, 60*time.Second)
 	set(&c.Metadata, 10*time.Second)
-	set(&c.RingAfter, time.Second)
+	set(&c.RingAfter, 2500*time.Millisecond)
+	set(&c.crossed, 5*time.Second)
 	set(&c.handshake, 4*time.Second)
 	if c.Active == 0 {
 		c.Active = 500
@@ -146,7 +148,7 @@ func (e *Engine) clientConfig() *bt.ClientConfig {
 	c.HalfOpenConnsPerTorrent, c.TotalHalfOpenConns = 20, 20
 	c.DialRateLimiter = rate.NewLimiter(50, 50)
 	c.HeaderObfuscationPolicy = bt.HeaderObfuscationPolicy{Preferred: e.cfg.demandEncryption, RequirePreferred: e.cfg.demandEncryption}
-	c.DropDuplicatePeerIds = true
+	c.DropDuplicatePeerIds = false // see settle: two programs that each close one of two connections are left with none
 	c.HandshakesTimeout = e.cfg.handshake
 	c.MaxUnverifiedBytes = 16 << 20
 	c.DefaultStorage = &pieceStore{e.store}

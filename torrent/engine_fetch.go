@@ -1,11 +1,13 @@
 package torrent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -38,10 +40,10 @@ type job struct {
 	sources chan []byte          // info dictionaries that came over HTTP
 }
 
-// lag is what a peer has given, and since when it is no more.
+// lag is what a peer has given, since when it is no more, and when the peer came.
 type lag struct {
-	octets int64
-	since  time.Time
+	octets     int64
+	since, met time.Time
 }
 
 // Start begins to fetch a torrent that the store knows, or joins who fetches it
@@ -230,8 +232,11 @@ func (j *job) guard(now, began time.Time) {
 	for _, pc := range conns {
 		st := pc.Stats()
 		l, ok := j.silent[pc]
-		if n := st.BytesReadData.Int64(); !ok || n != l.octets {
-			l = lag{n, now}
+		if !ok {
+			l.met, l.since = now, now
+		}
+		if n := st.BytesReadData.Int64(); n != l.octets {
+			l.octets, l.since = n, now
 		}
 		next[pc] = l
 		if now.Sub(l.since) >= j.e.cfg.Stall && st.RemotePieceCount > 0 {
@@ -241,11 +246,51 @@ func (j *job) guard(now, began time.Time) {
 		}
 	}
 	j.silent = next
+	j.settle(now)
 	alone := len(conns) == 0 && now.Sub(began) >= min(2*time.Second, j.e.cfg.Patience)
 	if len(j.web) > 0 && (alone || now.Sub(j.moved) >= j.e.cfg.Patience) {
 		j.t.AddWebSeeds(j.web)
 		j.web = nil
 	}
+}
+
+// settle ends the second connection to a peer: both had dialled at one moment. Not at
+// once, as aria2 does (and as the engine would): each end might close another one, and
+// aria2 then bars our address. Only who fetches does so; of two nodes that both fetch,
+// both close the same one.
+func (j *job) settle(now time.Time) {
+	best := map[bt.PeerID]*bt.PeerConn{}
+	for pc, l := range j.silent {
+		if now.Sub(l.met) < j.e.cfg.crossed {
+			continue
+		}
+		other, double := best[pc.PeerID]
+		if !double || j.prefers(pc, other) {
+			best[pc.PeerID], pc = pc, other
+		}
+		if double {
+			_ = pc.Close()
+		}
+	}
+}
+
+// prefers says which of two connections to one peer stays, as both ends see it: that
+// of the smaller peer id's dialling, then IPv6, then the one that was there first.
+func (j *job) prefers(a, b *bt.PeerConn) bool {
+	own := j.e.cl.PeerID()
+	dials := bytes.Compare(own[:], a.PeerID[:]) < 0
+	right := func(pc *bt.PeerConn) bool { return dials == (pc.Discovery != bt.PeerSourceIncoming) }
+	six := func(pc *bt.PeerConn) bool {
+		at, err := netip.ParseAddrPort(pc.RemoteAddr.String())
+		return err == nil && !at.Addr().Unmap().Is4()
+	}
+	if right(a) != right(b) {
+		return right(a)
+	}
+	if six(a) != six(b) {
+		return six(a)
+	}
+	return j.silent[a].met.Before(j.silent[b].met)
 }
 
 // discover finds peers: this node's own tracker, those of the mesh, and that of

@@ -37,7 +37,7 @@ func TestTorrentMatrix(t *testing.T) {
 		if os.Getuid() != 0 {
 			args = []string{"-rn"}
 		}
-		cmd := exec.Command("unshare", append(args, os.Args[0], "-test.run=^TestTorrentMatrix$", "-test.v", "-test.timeout=8m")...)
+		cmd := exec.Command("unshare", append(args, os.Args[0], "-test.run=^TestTorrentMatrix$", "-test.v", "-test.timeout=10m")...)
 		cmd.Env = append(os.Environ(), "LITFASS_NETNS=1")
 		out, err := cmd.CombinedOutput()
 		if bytes.Contains(out, []byte("unshare failed")) || errors.Is(err, exec.ErrNotFound) {
@@ -197,7 +197,7 @@ func (m matrix) aria2Magnet(t *testing.T) {
 	dir := t.TempDir()
 	mag := torrent.Magnet{Hash: m.in.Hash, Name: m.in.Name, Length: m.in.Length, Trackers: []string{m.seed.url + "/announce"}}
 	start(t, "aria2c", "--dir="+dir, "--enable-dht=false", "--enable-dht6=false", "--bt-enable-lpd=false", "--seed-time=0", "--file-allocation=none", mag.String())
-	m.arrives(t, filepath.Join(dir, m.in.Name), time.Minute)
+	m.arrives(t, filepath.Join(dir, m.in.Name), 2*time.Minute)
 }
 
 func (m matrix) aria2Metalink(t *testing.T) {
@@ -218,7 +218,7 @@ func (m matrix) aria2Metalink(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	m.arrives(t, filepath.Join(dir, m.in.Name), 10*time.Second)
+	m.arrives(t, filepath.Join(dir, m.in.Name), 2*time.Minute)
 }
 
 // program is a torrent client: how it is run on a .torrent in a folder.
@@ -271,7 +271,7 @@ func (m matrix) takes(t *testing.T, p program) {
 	dir, port := t.TempDir(), 20000+rand.IntN(9000)
 	p.prepare(t, dir, port)
 	start(t, append([]string{p.cmd}, p.args(m.metainfo(t, m.seed.url), dir, port)...)...)
-	m.arrives(t, filepath.Join(dir, m.in.Name), time.Minute)
+	m.arrives(t, filepath.Join(dir, m.in.Name), 2*time.Minute)
 }
 
 // gives: our engine fetches; the program is the only peer. transmission 3.00 may
@@ -285,7 +285,7 @@ func (m matrix) gives(t *testing.T, p program) {
 		t.Fatal(err)
 	}
 	start(t, append([]string{p.cmd}, p.args(m.metainfo(t, to.url), dir, port)...)...)
-	for until := time.Now().Add(40 * time.Second); len(to.track.Known(m.in.Hash)) == 0; time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(2 * time.Minute); len(to.track.Known(m.in.Hash)) == 0; time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatal("it never announced itself")
 		}
