@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -125,8 +126,9 @@ func (a *Agent) tellSuperseded(ctx context.Context, te spool.Entry, order cancel
 	return nil
 }
 
-// mayCancel decides: all by the author (same identity; Cancel-Key for unsigned
-// and gate articles), else those groups where the signer moderates.
+// mayCancel decides: all by the author (same identity; Cancel-Key for unsigned and
+// gate articles), else those groups where the signer moderates, or his device may
+// speak for the author.
 func (a *Agent) mayCancel(ctx context.Context, target article.Proof, lock string, groups []article.Group, by cancelOrder) (where []article.Group, all bool, err error) {
 	authored := target.State == article.ProofHolds && target.Purpose != PurposeGate
 	if !authored && opens(lock, by.Keys) {
@@ -142,12 +144,24 @@ func (a *Agent) mayCancel(ctx context.Context, target article.Proof, lock string
 	if worth != Verified && worth != NoRight { // the right to post is not asked: it is his own
 		return nil, false, nil
 	}
-	if authored && target.Identity == by.Proof.Identity {
-		return nil, true, nil
-	}
 	where, err = a.Keys.SignerMay(ctx, by.Proof, PurposeModerate, groups)
 	if err != nil {
 		return nil, false, fmt.Errorf("judge a cancel: %w", err)
+	}
+	if !authored || target.Identity != by.Proof.Identity {
+		return where, false, nil
+	}
+	own, err := a.Keys.Withdraws(ctx, by.Proof, by.Arrived, groups)
+	if err != nil {
+		return nil, false, fmt.Errorf("judge a cancel: %w", err)
+	}
+	if len(own) == len(groups) {
+		return nil, true, nil
+	}
+	for _, g := range own {
+		if !slices.Contains(where, g) {
+			where = append(where, g)
+		}
 	}
 	return where, false, nil
 }
@@ -259,8 +273,9 @@ func (in *relaying) cancelled(ctx context.Context) error {
 		return err
 	}
 	lock := in.art.Get("Cancel-Lock")
+	groups, _ := article.LenientGroups(in.art.Overview().Newsgroups, 0)
 	for _, o := range orders {
-		_, all, err := in.mayCancel(ctx, in.proof, lock, nil, o)
+		_, all, err := in.mayCancel(ctx, in.proof, lock, groups, o)
 		if err != nil {
 			return err
 		}

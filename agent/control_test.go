@@ -454,6 +454,10 @@ func (k *fakeKeys) SignerMay(_ context.Context, p article.Proof, purpose string,
 	return nil, nil
 }
 
+func (k *fakeKeys) Withdraws(_ context.Context, _ article.Proof, _ time.Time, g []article.Group) ([]article.Group, error) {
+	return g, nil
+}
+
 func TestKnownSignersDemanded(t *testing.T) {
 	a := node(t)
 	k := &fakeKeys{result: map[article.ID]string{"<good@x>": Verified, "<unknown@x>": UnknownKey, "<right@x>": NoRight, "<bad@x>": Invalid, "<both@x>": UnknownKey}}

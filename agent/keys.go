@@ -75,6 +75,11 @@ type Keys interface {
 	// names ("moderate", "create"), now. A key that does not count may nothing.
 	SignerMay(ctx context.Context, p article.Proof, purpose string, groups []article.Group) ([]article.Group, error)
 
+	// Withdraws says in which of groups the key that made p, which came at arrived,
+	// may take back what its own identity wrote: one that speaks for the identity in
+	// all of them, a device's where it may post or moderate (pki.md §6.3, §6.4).
+	Withdraws(ctx context.Context, p article.Proof, arrived time.Time, groups []article.Group) ([]article.Group, error)
+
 	// AccountMay says whether the identity of a local account holds the right
 	// purpose ("post", "moderate", "create") in group.
 	AccountMay(ctx context.Context, account, purpose string, group article.Group) (bool, error)

@@ -27,7 +27,8 @@ type cancelVectors struct {
 			Order struct {
 				By, U, Worth string
 				Moderates    []article.Group
-				Key          bool `json:"cancel_key"`
+				Key          bool             `json:"cancel_key"`
+				Device       *[]article.Group `json:"device_in"`
 			}
 			Result any
 		}
@@ -39,6 +40,7 @@ type moderatorKeys struct {
 	Keys
 	worth     string
 	moderates []article.Group
+	device    *[]article.Group
 }
 
 func (k moderatorKeys) Judge(context.Context, article.Proof, time.Time, []article.Group) (string, error) {
@@ -48,6 +50,15 @@ func (k moderatorKeys) Judge(context.Context, article.Proof, time.Time, []articl
 func (k moderatorKeys) SignerMay(_ context.Context, _ article.Proof, purpose string, groups []article.Group) (out []article.Group, err error) {
 	for _, g := range groups {
 		if purpose == PurposeModerate && slices.Contains(k.moderates, g) {
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
+func (k moderatorKeys) Withdraws(_ context.Context, _ article.Proof, _ time.Time, groups []article.Group) (out []article.Group, err error) {
+	for _, g := range groups {
+		if k.device == nil || slices.Contains(*k.device, g) {
 			out = append(out, g)
 		}
 	}
@@ -87,7 +98,7 @@ func TestVectorCancel(t *testing.T) {
 		if c.Target.Lock {
 			lock = "sha256:" + base64.StdEncoding.EncodeToString(sum[:])
 		}
-		a := &Agent{Keys: moderatorKeys{worth: c.Order.Worth, moderates: c.Order.Moderates}}
+		a := &Agent{Keys: moderatorKeys{worth: c.Order.Worth, moderates: c.Order.Moderates, device: c.Order.Device}}
 		where, all, err := a.mayCancel(t.Context(), proofOf(c.Target.By, c.Target.U), lock, c.Target.Groups, order)
 		if err != nil {
 			t.Fatal(c.Why, err)

@@ -45,6 +45,7 @@ var (
 	errEarly   = errors.New("it is dated more than a day ahead of this node's clock")
 	errSlots   = errors.New("its issuer has as many arrows as are kept")
 	errNeverOK = errors.New("its key is not the one that was announced for this place")
+	errPast    = errors.New("the key that signed it does not speak for its issuer any more")
 )
 
 // applyBatch is how many statements share one transaction.
@@ -251,6 +252,10 @@ func (b *batch) judgeArrow(st *State, s *Statement) (Fate, error, error) {
 		return Held, errNoOne, nil
 	case st.Terms[0].Event.Chain:
 		return Refused, errors.New("an identity in mode chain issues no arrows"), nil
+	case st.Status != Live || st.Key() != s.Sigs[0].Key:
+		// It can never count, and must not outrank or push out what does: in its
+		// grace an arrow counts only if it came before the key went (§3.4).
+		return Refused, errPast, nil
 	}
 	return b.makeRoom(s)
 }
@@ -263,19 +268,13 @@ func (b *batch) makeRoom(s *Statement) (Fate, error, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	for _, r := range slot {
-		if r.Sigs[0].Key == s.Sigs[0].Key && r.Version > s.Version {
-			return Refused, errors.New("a newer version of this arrow is here"), nil
-		}
-	}
-	for _, r := range slot {
-		if r.Sigs[0].Key == s.Sigs[0].Key && r.Version < s.Version {
-			if err := b.drop(r); err != nil {
-				return 0, nil, err
-			}
-		}
-	}
-	if len(slot) > 0 && len(slot) <= 8 {
+	newer, err := b.outrank(s, slot)
+	switch {
+	case err != nil:
+		return 0, nil, err
+	case newer:
+		return Refused, errors.New("a newer version of this arrow is here"), nil
+	case len(slot) > 0 && len(slot) <= 8:
 		return Taken, nil, nil
 	}
 	n := 0
@@ -297,6 +296,41 @@ func (b *batch) makeRoom(s *Statement) (Fate, error, error) {
 		return Stopped, errSlots, nil
 	}
 	return Taken, nil, b.drop(*oldest)
+}
+
+// outrank drops the older versions of s from its slot, and says whether a newer one is
+// there. What is outranked may have a later until than what outranks it: that is
+// kept until then, or the old one could be brought again.
+func (b *batch) outrank(s *Statement, slot []Row) (newer bool, err error) {
+	for _, r := range slot {
+		if r.Sigs[0].Key != s.Sigs[0].Key || r.Version == s.Version {
+			continue
+		}
+		if newer = r.Version > s.Version; newer {
+			return true, b.outlast(s, r.Until)
+		}
+		if err := errors.Join(b.drop(r), b.outlast(r.Statement, s.Until)); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// outlast notes the until of an arrow that is outranked by one with until over.
+func (b *batch) outlast(old *Statement, over int64) error {
+	key := string(old.ID[:]) + slotOf(old)
+	if old.Until <= max(over, outlasted(b.tx, key)) {
+		return nil
+	}
+	return b.tx.Put(bOutlast, key, []byte(num(uint64(old.Until))))
+}
+
+// outlasted is the latest until noted of a slot, 0 if there is none.
+func outlasted(tx *state.Tx, key string) int64 {
+	if raw := tx.Get(bOutlast, key); len(raw) == 8 {
+		return int64(readNum(raw))
+	}
+	return 0
 }
 
 // state evaluates an identity as the transaction sees it.
@@ -508,6 +542,24 @@ func (b *batch) sweepHeld() error {
 	return nil
 }
 
+// over says whether a statement has had its time: it ended 30 days ago, and so did
+// what it outranks, or no anchor reaches who made it. A revoked arrow is kept for a
+// year more: what it outranks may never have come here.
+func (b *batch) over(r Row) bool {
+	n, ok := b.l.g.find(r.ID.Subject())
+	if reached := ok && b.l.g.nodes.at(n).reached; !reached && r.Arrived+heldFor < b.now {
+		return true
+	}
+	until, keep := r.Until, int64(heldFor)
+	if r.Type == TypeArrow {
+		until = max(until, outlasted(b.tx, string(r.ID[:])+slotOf(r.Statement)))
+	}
+	if r.Revoked {
+		keep = 400 * day
+	}
+	return until != 0 && until < b.now-keep
+}
+
 // sweepRows drops what has had its time.
 func (b *batch) sweepRows() error {
 	var gone []Row
@@ -517,13 +569,7 @@ func (b *batch) sweepRows() error {
 		if r, bad = readRow(binary.BigEndian.Uint64([]byte(key)), raw); bad != nil {
 			return false
 		}
-		n, ok := b.l.g.find(r.ID.Subject())
-		reached := ok && b.l.g.nodes.at(n).reached
-		over := r.Until != 0 && r.Until+heldFor < b.now
-		if r.Revoked {
-			over = r.Until+400*day < b.now
-		}
-		if over || !reached && r.Arrived+heldFor < b.now {
+		if b.over(r) {
 			gone = append(gone, r)
 		}
 		return true
@@ -531,6 +577,11 @@ func (b *batch) sweepRows() error {
 	for _, r := range gone {
 		if err := b.drop(r); err != nil {
 			return err
+		}
+		if r.Type == TypeArrow {
+			if err := b.tx.Delete(bOutlast, string(r.ID[:])+slotOf(r.Statement)); err != nil {
+				return err
+			}
 		}
 	}
 	for id := range b.dirty {

@@ -306,3 +306,114 @@ func TestSomebodyElsesKey(t *testing.T) {
 		t.Error("with an arrow of her own:", r, err)
 	}
 }
+
+// TestLostKeyOutranksNothing: who has a key that was rotated away, or one side of a
+// fork, can neither end the grace of its owner's arrows by a higher version, nor push
+// the owner's arrows out by many of his own.
+func TestLostKeyOutranksNothing(t *testing.T) {
+	clk := &clock{1_800_000_000}
+	l := testLedger(t, clk)
+	p, bob := newPerson(t, "alice", clk.t), newPerson(t, "bob", clk.t)
+	if err := l.Trust(Anchor{ID: p.id, Purpose: "*", Scope: "*", Depth: 2}); err != nil {
+		t.Fatal(err)
+	}
+	l.mustApply(t, p.all[0], bob.all[0], p.arrow(t, 0, 1, "post", bob.id.Subject(), 0, clk.t))
+	clk.t += 100
+	l.mustApply(t, p.rotation(t, 1, clk.t, nil, nil))
+	clk.t += 100
+	if _, ok := l.Left(bob.id.Subject(), "post", "a.b", clk.now()); !ok {
+		t.Fatal("there is no grace")
+	}
+	if o := l.mustApply(t, p.arrow(t, 0, 1<<62, "post", bob.id.Subject(), 0, clk.t)); o.Fates[0] != Refused {
+		t.Error("an arrow by a key that went:", o.Fates)
+	}
+	var flood []*Statement
+	for i := range 2100 {
+		flood = append(flood, p.arrow(t, 0, 1, fmt.Sprintf("app.x%d", i), bob.id.Subject(), 0, clk.t))
+	}
+	if o := l.mustApply(t, flood...); o.Count(Refused) != len(flood) {
+		t.Error("a flood of arrows by it:", o.Count(Refused))
+	}
+	if _, ok := l.Left(bob.id.Subject(), "post", "a.b", clk.now()); !ok {
+		t.Error("a thief of the old key ended the grace")
+	}
+	if o := l.mustApply(t, p.arrow(t, 1, 1, "post", bob.id.Subject(), 0, clk.t)); o.Fates[0] != Taken {
+		t.Error("the owner's own arrow:", o.Fates, o.Errs)
+	}
+}
+
+// TestOutrankedStaysAway: an arrow that ends later than the one that outranks it does
+// not count again when that one has gone, granted or revoked.
+func TestOutrankedStaysAway(t *testing.T) {
+	for _, revoked := range []bool{false, true} {
+		for _, oldFirst := range []bool{true, false} {
+			clk := &clock{1_800_000_000}
+			l := testLedger(t, clk)
+			p, bob := newPerson(t, "alice", clk.t), newPerson(t, "bob", clk.t)
+			if err := l.Trust(Anchor{ID: p.id, Purpose: "*", Scope: "*", Depth: 2}); err != nil {
+				t.Fatal(err)
+			}
+			arrow := func(version uint64, days int64, revoked bool) *Statement {
+				s, err := Make(Statement{Type: TypeArrow, ID: p.id, Version: version, Time: clk.t, Purpose: "post", Subject: bob.id.Subject(),
+					Scope: "*", From: clk.t, Until: clk.t + days*day, Revoked: revoked}, p.keys[0])
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s
+			}
+			old, narrow := arrow(1, 3000, false), arrow(2, 10, revoked)
+			l.mustApply(t, p.all[0], bob.all[0])
+			if oldFirst {
+				l.mustApply(t, old, narrow)
+			} else {
+				l.mustApply(t, narrow, old)
+			}
+			for range 10 {
+				clk.t += 200 * day
+				if err := l.Sweep(); err != nil {
+					t.Fatal(err)
+				}
+				l.mustApply(t, old)
+				if _, ok := l.Left(bob.id.Subject(), "post", "a.b", clk.now()); ok {
+					t.Fatalf("revoked %v, old first %v: the outranked arrow is back", revoked, oldFirst)
+				}
+			}
+			clk.t += 2000 * day
+			if err := l.Sweep(); err != nil {
+				t.Fatal(err)
+			}
+			if f := l.Figures(); f.Arrows != 0 {
+				t.Errorf("%d arrows are kept for ever", f.Arrows)
+			}
+		}
+	}
+}
+
+// TestDeviceWithdraws: a key that its identity lets do something else takes back
+// nothing of that identity's; a device for posting does, where it may post.
+func TestDeviceWithdraws(t *testing.T) {
+	clk := &clock{1_800_000_000}
+	l := testLedger(t, clk)
+	p := newPerson(t, "alice", clk.t)
+	phone, service := testKey("phone"), testKey("service")
+	scoped, err := Make(Statement{Type: TypeArrow, ID: p.id, Version: 1, Time: clk.t, Purpose: "post", Subject: KeyOf(phone).Subject(),
+		Scope: "a.*", From: clk.t, Until: clk.t + 400*day}, p.keys[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mustApply(t, p.all[0], scoped, p.arrow(t, 0, 1, "login", KeyOf(service).Subject(), 0, clk.t))
+	groups := []article.Group{"a.b", "c.d"}
+	for _, c := range []struct {
+		name string
+		key  crypto.Signer
+		use  string
+		want int
+	}{{"her own", p.keys[0], UseControl, 2}, {"her phone's", phone, UseControl, 1}, {"her phone's, superseding", phone, UsePost, 1},
+		{"a service's", service, UseControl, 0}, {"a service's, superseding", service, UsePost, 0}, {"a stranger's", testKey("x"), UseControl, 0}} {
+		proof := p.proof(c.key, clk.t, 1)
+		proof.Purpose = c.use
+		if got, err := l.Withdraws(&proof, clk.now(), groups); err != nil || len(got) != c.want {
+			t.Errorf("%s key: %v, %v", c.name, got, err)
+		}
+	}
+}

@@ -424,6 +424,11 @@ func (kr *Keyring) SignerMay(_ context.Context, p article.Proof, purpose string,
 	return kr.Ledger.May(&p, purpose, groups, kr.now())
 }
 
+// Withdraws says where the key of p may take back its identity's articles: agent.Keys.
+func (kr *Keyring) Withdraws(_ context.Context, p article.Proof, arrived time.Time, groups []article.Group) ([]article.Group, error) {
+	return kr.Ledger.Withdraws(&p, arrived, groups)
+}
+
 // AccountMay says whether the identity of an account has a right in group: agent.Keys.
 func (kr *Keyring) AccountMay(_ context.Context, account, purpose string, group article.Group) (bool, error) {
 	id, ok := kr.Account(account)

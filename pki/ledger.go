@@ -35,6 +35,7 @@ const (
 	bLink    = "link"    // digest of an article -> digest of the one before it by the same key
 	bQ       = "q"       // key -> next number not yet reserved
 	bFetched = "fetched" // address of a neighbour's directory -> place in its log
+	bOutlast = "outlast" // identity, slot -> the until of an outranked arrow that ends after the one that outranks it
 	bLater   = "later"   // Seq of an article -> who brought it: a quota stopped some of its statements
 	bRight   = "right"   // digest of an article -> 1: has its right, judged after it was filed; 0: was over a rate
 )

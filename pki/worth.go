@@ -499,6 +499,29 @@ func (l *Ledger) May(p *article.Proof, purpose string, groups []article.Group, a
 	return l.groupsWith(c, groups), nil
 }
 
+// Withdraws says in which of groups the key of a proof that came at arrived may take
+// back what its own identity wrote (§6.4): in all, if an event brought the key; a
+// device's where it holds the arrow that its field needs (§6.3), whether or not the
+// identity may still post.
+func (l *Ledger) Withdraws(p *article.Proof, arrived time.Time, groups []article.Group) (out []article.Group, err error) {
+	c, err := claimOf(p, "", arrived.Unix())
+	if err != nil || p.State != article.ProofHolds {
+		return nil, nil
+	}
+	_, device := rightsFor(c.use, c.verb)
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.speaks(c) {
+		return groups, nil
+	}
+	for _, g := range groups {
+		if l.deviceIn(c, device, string(g)) {
+			out = append(out, g)
+		}
+	}
+	return out, nil
+}
+
 // Link remembers that an article by some key follows another (its tag p), for
 // heads; it is asked of every article with p that is filed.
 func (l *Ledger) Link(digest Digest, p Digest) error {
