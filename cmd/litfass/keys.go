@@ -45,7 +45,7 @@ func (k *core) openKeys(ctx context.Context) error {
 			k.log.Warn("a key's rights could not be renewed", "account", name, "error", err)
 		}
 	}
-	k.agent.Filters = append(k.agent.Filters, directory.Filter{Prefix: k.cfg.PKI.Prefix})
+	k.agent.Filters = append(k.agent.Filters, directory.Filter{Prefix: k.cfg.PKI.Prefix, Ledger: ledger})
 	return directory.MakeGroups(ctx, k.spool, k.cfg.PKI.Prefix)
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/litfass/litfass/feeds/peer"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/pki/directory"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
 	"github.com/litfass/litfass/webforum/past"
@@ -180,6 +181,9 @@ func (s *server) startPeers(context.Context) (*part, error) {
 	k := s.core
 	feeds := peer.New(peer.Config{
 		Spool: k.spool, State: peerState{k.state}, Relay: k.agent, TLS: k.tls.Client(), Max: int(k.cfg.NNTP.MaxArticle), Log: s.log, Now: k.now,
+		First: func(ctx context.Context, after spool.Seq) ([]spool.Entry, error) {
+			return directory.Revocations(ctx, k.spool, k.cfg.PKI.Prefix, after)
+		},
 	})
 	set := func(all []peerSection) {
 		if err := feeds.Set(s.feedPeers(all)); err != nil {

@@ -159,6 +159,10 @@ type Config struct {
 	Now   func() time.Time                                        // default time.Now
 	Dial  func(context.Context, string, string) (net.Conn, error) // default net.Dialer
 
+	// First returns what is offered before all else, of what came after a place in the
+	// log, oldest first: pki.md §7.1. It is asked when a connection is made. nil: nothing.
+	First func(ctx context.Context, after spool.Seq) ([]spool.Entry, error)
+
 	Answer    time.Duration // longest wait for an answer of a peer; default 60 s
 	Idle      time.Duration // a connection without work is left after it; default 3 min
 	RetryMin  time.Duration // first wait after a connection failed; default 1 s, doubled up to RetryMax

@@ -57,10 +57,11 @@ type desk struct {
 	queue   []item // ready; at its head what came back
 	later   laterHeap
 	ids     map[spool.Seq]struct{} // deferred ones, also while they are on their way again
-	upto    spool.Seq              // the reader has read so far
-	live    int                    // workers that have a connection or make one
-	fails   int                    // connections that failed without an answer, in a row
-	failed  time.Time              // the last time
+	first   first
+	upto    spool.Seq // the reader has read so far
+	live    int       // workers that have a connection or make one
+	fails   int       // connections that failed without an answer, in a row
+	failed  time.Time // the last time
 	retryAt time.Time
 	timer   *time.Timer
 	dirty   bool
@@ -75,6 +76,9 @@ func (d *desk) run(ctx context.Context) {
 	for stop != nil || d.live > 0 {
 		now := d.cfg.Now()
 		d.ripen(now)
+		if d.live == 0 && len(d.queue) > 0 && !now.Before(d.retryAt) {
+			d.hurry(ctx)
+		}
 		out, extra, head := d.outlets(now, stop != nil)
 		fresh := d.fresh
 		if d.full() || stop == nil {
@@ -113,6 +117,9 @@ func (d *desk) outlets(now time.Time, running bool) (out, extra chan item, head 
 		return nil, nil, item{}
 	}
 	head = d.queue[0]
+	if d.held(head) {
+		return nil, nil, head
+	}
 	if d.live > 0 {
 		out = d.work
 	}
@@ -149,9 +156,12 @@ func (d *desk) pop() {
 // take opens a batch.
 func (d *desk) take(b batch) {
 	for i, it := range b.items {
+		if d.passed(it.seq) {
+			continue
+		}
 		d.ledger.add(it.seq, b.times[i])
+		d.queue = append(d.queue, it)
 	}
-	d.queue = append(d.queue, b.items...)
 	d.upto, d.dirty = b.upto, true
 }
 
@@ -189,11 +199,13 @@ func (d *desk) settle(r report) {
 			back = append(back, o.item)
 			continue
 		case deferred:
+			delete(d.first.open, o.seq)
 			d.postpone(o.item, now)
 			continue
 		case accepted:
 			taken++
 		}
+		delete(d.first.open, o.seq)
 		if o.old {
 			delete(d.ids, o.seq)
 		} else {
@@ -238,15 +250,11 @@ func (d *desk) postpone(it item, now time.Time) {
 func (d *desk) end(r report, now time.Time) {
 	d.live--
 	if d.live == 0 { // nobody would take what lies there
-		for {
-			select {
-			case it := <-d.work:
-				d.queue = append(d.queue, it)
-				continue
-			default:
-			}
-			break
+		var left []item
+		for len(d.work) > 0 {
+			left = append(left, <-d.work)
 		}
+		d.queue = append(left, d.queue...)
 	}
 	if r.err == nil {
 		return
@@ -266,14 +274,19 @@ func (d *desk) end(r report, now time.Time) {
 
 // cursor is the state to be saved.
 func (d *desk) cursor() cursor {
-	c := cursor{Spool: d.spoolID, Seq: d.upto}
-	if e, ok := d.ledger.oldest(); ok {
-		c.Seq = e.seq - 1
-	}
+	c := cursor{Spool: d.spoolID, Seq: d.settledTo()}
 	for seq := range d.ids {
 		c.Deferred = append(c.Deferred, seq)
 	}
 	return c
+}
+
+// settledTo is the place in the log up to which all is settled, but for what is in ids.
+func (d *desk) settledTo() spool.Seq {
+	if e, ok := d.ledger.oldest(); ok {
+		return e.seq - 1
+	}
+	return d.upto
 }
 
 // offerSave hands the state to the saver, unless it is still busy.

@@ -69,7 +69,7 @@ func newBox(t testing.TB, name string, clock *int64) *box {
 	if err := b.spool.PutGroups(ctx, spool.GroupInfo{Name: "mesh.talk", Status: spool.PostOpen, Require: "known"}); err != nil {
 		t.Fatal(err)
 	}
-	b.agent = &agent.Agent{Host: name + ".mesh", Spool: b.spool, State: sdb, Keys: keys, Filters: []agent.Filter{Filter{"mesh"}}, Now: now,
+	b.agent = &agent.Agent{Host: name + ".mesh", Spool: b.spool, State: sdb, Keys: keys, Filters: []agent.Filter{Filter{Prefix: "mesh", Ledger: ledger}}, Now: now,
 		Peers: agent.PeerList{{Name: "peer"}, {Name: "spoiler"}}, Policy: agent.Policy{Anonymous: map[string]string{"nntp": "post"}}}
 	b.follow = &Follower{Prefix: "mesh", Spool: b.spool, Ledger: ledger}
 	b.publish = &Publisher{Prefix: "mesh", Host: name + ".mesh", Ledger: ledger, Agent: b.agent}
@@ -389,7 +389,7 @@ func TestFilter(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := (Filter{"mesh"}).Check(context.Background(), a, agent.Origin{}); (err == nil) != c.ok {
+		if err := (Filter{Prefix: "mesh"}).Check(context.Background(), a, agent.Origin{}); (err == nil) != c.ok {
 			t.Errorf("%s %q: %v", c.groups, c.body, err)
 		}
 	}
@@ -444,5 +444,93 @@ func TestCatchesUp(t *testing.T) {
 	}
 	if waits, err := sleeper.agent.Waiting(context.Background()); err != nil || len(waits) != 0 || sleeper.has(stolen) {
 		t.Errorf("the stolen key's article: %d wait, stored %v, %v", len(waits), sleeper.has(stolen), err)
+	}
+}
+
+// TestRevocations: those that came after a place are found, oldest first, also where
+// there are more than are looked at in one step.
+func TestRevocations(t *testing.T) {
+	clock := testStart
+	b := newBox(t, "one", &clock)
+	ctx := context.Background()
+	id, _, err := b.keys.NewIdentity("anna", "geheim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := b.keys.Ledger.ByIdentity(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seqs []spool.Seq
+	for i := range 150 {
+		for _, group := range []string{"revoke", "keys"} {
+			wire, err := article.Normalize(fmt.Appendf(nil, "Path: x\nFrom: a@x\nNewsgroups: mesh.admin.pki.%s\nSubject: x\nMessage-ID: <%d@%s>\nDate: %s\n\n%s",
+				group, i, group, article.FormatDate(time.Unix(clock, 0)), list[0].Text()), article.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := b.agent.Relay(ctx, wire, agent.Origin{Door: "nntp", Peer: "peer"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if group == "revoke" {
+				seqs = append(seqs, e.Seq)
+			}
+		}
+	}
+	for _, from := range []int{0, 1, 63, 64, 65, 149, 150} {
+		after := spool.Seq(0)
+		if from > 0 {
+			after = seqs[from-1]
+		}
+		got, err := Revocations(ctx, b.spool, "mesh", after)
+		if err != nil || len(got) != len(seqs)-from {
+			t.Fatalf("after %d: %d, %v", from, len(got), err)
+		}
+		for i, e := range got {
+			if e.Seq != seqs[from+i] {
+				t.Fatalf("after %d: place %d is %d, want %d", from, i, e.Seq, seqs[from+i])
+			}
+		}
+	}
+	if got, err := Revocations(ctx, b.spool, "nowhere", 0); err != nil || len(got) != 0 {
+		t.Error("a prefix without groups:", got, err)
+	}
+}
+
+// TestRevokedWhenTaken: once a revocation is acknowledged it bars the key, before any
+// follower ran.
+func TestRevokedWhenTaken(t *testing.T) {
+	clock := testStart
+	boxes := mesh(t, 2, false, &clock)
+	here, there := boxes[0], boxes[1]
+	id, words, err := here.keys.NewIdentity("anna", "geheim")
+	if err != nil {
+		t.Fatal(err)
+	}
+	flood(boxes)
+	clock += 3600
+	stolen, err := here.post("anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bad := time.Unix(clock-60, 0)
+	if _, err := here.keys.Recover(id, strings.Join(words, " "), "anna", "neu", nil, &bad); err != nil {
+		t.Fatal(err)
+	}
+	if err := here.publish.Once(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	news, err := Revocations(context.Background(), here.spool, "mesh", here.sent[there])
+	if err != nil || len(news) == 0 {
+		t.Fatal(len(news), err)
+	}
+	for _, e := range news {
+		if err := there.relay(openID(t, here, e.ID)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := there.relay(openID(t, here, stolen)); err == nil || there.has(stolen) {
+		t.Error("the stolen key's article is taken right after the revocation:", err)
 	}
 }

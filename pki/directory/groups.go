@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
@@ -25,11 +26,13 @@ func Groups(prefix string) []spool.GroupInfo {
 	info := func(last, what string) spool.GroupInfo {
 		return spool.GroupInfo{Name: name(prefix, last), Status: spool.PostNone, Description: what, Require: "none", Detach: "never", Creator: "pki"}
 	}
+	request := info(groupRequest, "Asking for statements, for programs")
+	request.Keep = 7 * 24 * time.Hour
 	return []spool.GroupInfo{
 		info(groupKeys, "Identities and their keys, for programs"),
 		info(groupArrows, "Who vouches for whom, for programs"),
 		info(groupRevoke, "Keys and rights taken back, for programs"),
-		info(groupRequest, "Asking for statements, for programs"),
+		request,
 	}
 }
 
@@ -58,10 +61,15 @@ func MakeGroups(ctx context.Context, st spool.Store, prefix string) error {
 
 // Filter lets only statements into the directory's groups: an article there names
 // no other group, gives no orders, and its body parses (§6.3). It is an agent.Filter.
-type Filter struct{ Prefix string }
+// What a peer takes back counts when this returns, before anything else that he brings
+// is judged; the follower comes to it later.
+type Filter struct {
+	Prefix string
+	Ledger *pki.Ledger
+}
 
 // Check refuses what is none of the directory's business.
-func (f Filter) Check(_ context.Context, a *article.Article, _ agent.Origin) error {
+func (f Filter) Check(_ context.Context, a *article.Article, o agent.Origin) error {
 	in, all := ours(f.Prefix, a.Overview().Newsgroups)
 	if !in {
 		return nil
@@ -72,10 +80,49 @@ func (f Filter) Check(_ context.Context, a *article.Article, _ agent.Origin) err
 	if !all || a.Has(article.HasControl) || a.Has(article.HasSupersedes) {
 		return refuse("an article in the key groups names no other group, no Control and no Supersedes", nil)
 	}
-	if _, err := statements(f.Prefix, a); err != nil {
+	list, err := statements(f.Prefix, a)
+	if err != nil {
 		return refuse("the key groups take statements only", err)
 	}
+	if o.Peer == "" || strings.TrimSpace(a.Overview().Newsgroups) != string(name(f.Prefix, groupRevoke)) {
+		return nil
+	}
+	if _, err := f.Ledger.Apply(o.Peer, list); err != nil {
+		return fmt.Errorf("take in what was revoked: %w", err)
+	}
 	return nil
+}
+
+// Revocations returns the articles of the group for what is taken back that came after
+// a place in the log, oldest first; feeds offer them before all else (§7.1).
+func Revocations(ctx context.Context, st spool.Store, prefix string, after spool.Seq) (out []spool.Entry, err error) {
+	const step = 64 // backwards, step by step: there are few new ones
+	g, err := st.Group(ctx, name(prefix, groupRevoke))
+	if errors.Is(err, spool.ErrNotFound) {
+		return nil, nil
+	}
+	older := false
+	for hi := g.High; err == nil && !older && hi >= max(g.Low, 1); {
+		lo := max(g.Low, 1)
+		if hi-lo >= step {
+			lo = hi - step + 1
+		}
+		var part []spool.Entry
+		for e, bad := range st.Range(ctx, g.Name, lo, hi) {
+			if err = bad; err != nil {
+				break
+			}
+			if older = older || e.Seq <= after; e.Seq > after {
+				part = append(part, e)
+			}
+		}
+		out = append(part, out...)
+		hi = lo - 1
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for what was revoked: %w", err)
+	}
+	return out, nil
 }
 
 // ours says whether a Newsgroups field names the directory's groups, and no others.
