@@ -34,7 +34,6 @@ func TestFirst(t *testing.T) {
 		t.Run(fmt.Sprint("stream ", stream), func(t *testing.T) {
 			n, to, st := newNode(t), newNeighbour(t), &memory{}
 			to.noStream = !stream
-			to.down()
 			var mu sync.Mutex
 			var order []string
 			answers := 0
@@ -49,12 +48,6 @@ func TestFirst(t *testing.T) {
 				}
 				return ""
 			}
-			f := New(Config{Spool: n, State: st, First: inGroup(n), RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
-				DeferMin: time.Millisecond, DeferMax: time.Millisecond, SaveEvery: time.Millisecond, Farewell: 200 * time.Millisecond})
-			if err := f.Set([]Peer{{Name: "p", Address: to.addr, Window: 8}}); err != nil {
-				t.Fatal(err)
-			}
-			defer f.Stop()
 			for i := range 400 {
 				group := "a.b"
 				if i == 3 || i == 200 || i == 399 { // in the queue, behind it, at the end
@@ -62,8 +55,12 @@ func TestFirst(t *testing.T) {
 				}
 				n.add(i, "here!not-for-mail", article.Group(group))
 			}
-			to.up()
-			f.Wake("p")
+			f := New(Config{Spool: n, State: st, First: inGroup(n), RetryMin: time.Millisecond, RetryMax: 10 * time.Millisecond,
+				DeferMin: time.Millisecond, DeferMax: time.Millisecond, SaveEvery: time.Millisecond, Farewell: 200 * time.Millisecond})
+			if err := f.Set([]Peer{{Name: "p", Address: to.addr, Window: 8}}); err != nil {
+				t.Fatal(err)
+			}
+			defer f.Stop()
 			to.waitFor(400)
 			f.Stop()
 			mu.Lock()
