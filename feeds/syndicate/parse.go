@@ -89,45 +89,12 @@ func parseXML(b []byte, lim Bounds, texts *bodies) (*Feed, error) {
 	case "":
 		return nil, fmt.Errorf("%w: no element in it", ErrNoFeed)
 	}
-	f := &Feed{TTL: ttl(b), Skipped: o.skipped + max(0, len(o.entries)-o.skipped-lim.Entries)}
-	err = o.pieces(b, lim.Entries, entriesAtOnce, texts, func(doc []byte) error { return f.parsePiece(doc, texts) })
+	f := &Feed{TTL: ttl(b), Skipped: o.skipped}
+	err = o.pieces(b, entriesAtOnce, texts, func(doc []byte) error { return f.parsePiece(doc, texts) })
 	if err != nil {
 		return nil, err
 	}
 	return f, nil
-}
-
-func parseJSON(b []byte, lim Bounds) (*Feed, error) {
-	if depth := jsonDepth(b); depth > lim.Depth {
-		return nil, fmt.Errorf("JSON nested %d deep, the limit is %d", depth, lim.Depth)
-	}
-	f := &Feed{}
-	if err := f.parsePiece(b, nil); err != nil {
-		return nil, err
-	}
-	if n := len(f.Entries); n > lim.Entries {
-		f.Entries, f.Skipped = f.Entries[:lim.Entries], n-lim.Entries
-	}
-	return f, nil
-}
-
-func jsonDepth(b []byte) int {
-	depth, deepest, quoted := 0, 0, false
-	for i := 0; i < len(b); i++ {
-		switch c := b[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			depth++
-			deepest = max(deepest, depth)
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return deepest
 }
 
 // parsePiece lets gofeed read one piece and appends what is in it. A panic of
@@ -188,14 +155,19 @@ func entry(it *gofeed.Item) Entry {
 		}
 	}
 	e.Published, e.Updated = sane(it.PublishedParsed), sane(it.UpdatedParsed)
-	if e.Published.IsZero() {
-		e.Published = e.Updated
-	}
 	for _, c := range it.Enclosures {
 		if c != nil && c.URL != "" {
-			n, _ := strconv.ParseInt(c.Length, 10, 64)
-			e.Enclosures = append(e.Enclosures, Enclosure{URL: c.URL, Type: c.Type, Length: max(n, 0)})
+			e.Enclosures = append(e.Enclosures, Enclosure{URL: c.URL, Type: c.Type, Length: octets(c.Length)})
 		}
+	}
+	e.complete()
+	return e
+}
+
+// complete fills in what can be told from the rest.
+func (e *Entry) complete() {
+	if e.Published.IsZero() {
+		e.Published = e.Updated
 	}
 	if e.ID == "" {
 		e.ID = e.Link
@@ -204,7 +176,12 @@ func entry(it *gofeed.Item) Entry {
 		sum := sha256.Sum256([]byte(e.Title + "\x00" + e.HTML))
 		e.ID = hex.EncodeToString(sum[:16])
 	}
-	return e
+}
+
+// octets reads the length of a file, 0 if it is none.
+func octets(s string) int64 {
+	n, _ := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
+	return max(n, 0)
 }
 
 // sane drops dates that no feed entry has: years 0 and 9999 were seen.

@@ -3,6 +3,7 @@ package syndicate
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -37,23 +38,46 @@ type span struct{ from, to int }
 // the tags that were open at its end, so that a truncated one can be closed.
 type outline struct {
 	root    string
-	entries []span
+	entries []place
+	kept    int      // of them
 	skipped int      // entries over a bound
 	end     int      // where the document ends or was cut
-	tail    []string // open in the last entry, if it was cut off
+	around  []opened // what is open around the first entry
 	bodies  []body   // long texts in entries, in order
-	open    []string // open around it
+	tail    []opened // open in the last entry, if it was cut off
+	open    []opened // open around it
 }
 
-// scan walks over a document once, without building anything, and refuses what
-// would cost too much. It follows tags, comments, CDATA, instructions and
-// DOCTYPE; it resolves no entity.
+// place is where an entry lies, or several that are left out.
+type place struct {
+	span
+	out bool
+}
+
+// opened is an element that is open: its name, and where its tag lies.
+type opened struct {
+	name string
+	tag  span
+}
+
+// scanner walks over a document once, without building anything.
+type scanner struct {
+	outline
+	b        []byte
+	lim      Bounds
+	stack    []opened
+	names    map[string]string
+	elements int
+	entryAt  int // where the entry at hand begins, or -1
+	depth    int // of what is open around it
+	watch    bodyWatch
+}
+
+// scan outlines a document, and refuses what would cost too much. It follows tags,
+// comments, CDATA, instructions and DOCTYPE; it resolves no entity.
 func scan(b []byte, lim Bounds) (outline, error) {
-	var o outline
-	var stack []string
-	o.end = len(b)
-	elements, entryAt, entryDepth := 0, -1, 0
-	var watch bodyWatch
+	s := &scanner{b: b, lim: lim, entryAt: -1, names: map[string]string{}}
+	s.end = len(b)
 	for i := 0; i < len(b); {
 		lt := bytes.IndexByte(b[i:], '<')
 		if lt < 0 {
@@ -61,101 +85,127 @@ func scan(b []byte, lim Bounds) (outline, error) {
 		}
 		i += lt
 		if n := skipMarkup(b[i:]); n > 0 {
-			watch.clean = watch.clean && b[i+2] == '['
+			s.watch.clean = s.watch.clean && b[i+2] == '['
 			i += n
 			continue
 		}
 		n, name, kind := readTag(b[i:])
 		if n < 0 || n == 0 && bytes.IndexByte(b[i:], '>') < 0 { // cut off in a tag
-			o.end = i
+			s.end = i
 			break
 		}
 		if n == 0 { // "<" that is no markup
-			watch.clean = false
+			s.watch.clean = false
 			i++
 			continue
 		}
 		if n > lim.Tag {
-			return o, fmt.Errorf("a tag of %d octets, the limit is %d", n, lim.Tag)
+			return s.outline, fmt.Errorf("a tag of %d octets, the limit is %d", n, lim.Tag)
 		}
-		switch kind {
-		case tagOpen, tagEmpty:
-			if elements++; elements > lim.Elements {
-				if len(o.entries) == 0 {
-					return o, fmt.Errorf("over %d elements before the end of the first entry", lim.Elements)
-				}
-				return o.cut(entryAt, entryDepth, i, stack), nil
-			}
-			if o.root == "" {
-				o.root = local(name)
-			}
-			if entryAt < 0 && isEntry(name) && len(stack) > 0 {
-				entryAt, entryDepth = i, len(stack)
-			}
-			if kind == tagEmpty {
-				watch.clean = false
-			} else {
-				if stack = append(stack, name); len(stack) > lim.Depth {
-					return o, fmt.Errorf("elements nested deeper than %d", lim.Depth)
-				}
-				if entryAt >= 0 {
-					watch.open(name, len(stack)-entryDepth-1, b[i:i+n], i+n)
-				}
-			}
-		case tagClose:
-			if body, ok := watch.close(name, i); ok {
-				o.bodies = append(o.bodies, body)
-			}
-			stack = pop(stack, name)
+		if kind == tagClose {
+			s.closes(s.intern(name), i)
+		} else if full, err := s.opens(s.intern(name), kind, span{i, i + n}); full || err != nil {
+			return s.outline, err
 		}
 		i += n
-		if entryAt >= 0 && len(stack) <= entryDepth {
-			o.add(span{entryAt, i}, lim)
-			entryAt = -1
+		if s.entryAt >= 0 && len(s.stack) <= s.depth {
+			s.add(span{s.entryAt, i})
+			s.entryAt = -1
 		}
 	}
-	if entryAt >= 0 && len(stack) > entryDepth {
-		o.end = min(o.end, len(b))
-		o.entries = append(o.entries, span{entryAt, o.end})
-		o.tail = stack[entryDepth:]
-		stack = stack[:entryDepth]
+	if s.entryAt >= 0 && len(s.stack) > s.depth {
+		s.add(span{s.entryAt, s.end})
+		s.tail, s.stack = s.stack[s.depth:], s.stack[:s.depth]
 	}
-	o.open = stack
-	return o, nil
+	s.open = s.stack
+	return s.outline, nil
 }
 
-// cut ends the document before the entry begun at entryAt, or at i.
-func (o outline) cut(entryAt, entryDepth, i int, stack []string) outline {
-	o.end, o.open = i, stack
-	if entryAt >= 0 {
-		o.end, o.open = entryAt, stack[:entryDepth]
+// intern makes one string of all tags of one name.
+func (s *scanner) intern(name []byte) string {
+	if n, ok := s.names[string(name)]; ok {
+		return n
 	}
-	o.skipped++
-	return o
+	n := string(name)
+	if len(s.names) < 256 {
+		s.names[n] = n
+	}
+	return n
 }
 
-func (o *outline) add(s span, lim Bounds) {
-	if s.to-s.from > lim.Entry {
-		o.skipped++
-		s.to = -s.to // cut out, not shown
+// opens notes a start tag, or an empty element; full says that the document has so many
+// elements that it is cut here.
+func (s *scanner) opens(name string, kind int, tag span) (full bool, err error) {
+	if s.elements++; s.elements > s.lim.Elements {
+		if s.kept == 0 {
+			return false, fmt.Errorf("over %d elements before the end of the first entry", s.lim.Elements)
+		}
+		s.cut(tag.from)
+		return true, nil
 	}
-	o.entries = append(o.entries, s)
+	if s.root == "" {
+		s.root = local(name)
+	}
+	if s.entryAt < 0 && isEntry(name) && len(s.stack) > 0 {
+		if s.entryAt, s.depth = tag.from, len(s.stack); s.around == nil {
+			s.around = slices.Clone(s.stack)
+		}
+	}
+	if kind == tagEmpty {
+		s.watch.clean = false
+		return false, nil
+	}
+	if s.stack = append(s.stack, opened{name, tag}); len(s.stack) > s.lim.Depth {
+		return false, fmt.Errorf("elements nested deeper than %d", s.lim.Depth)
+	}
+	if s.entryAt >= 0 {
+		s.watch.open(name, len(s.stack)-s.depth-1, s.b[tag.from:tag.to], tag.to)
+	}
+	return false, nil
+}
+
+// closes notes an end tag that begins at i: it closes the innermost element of that
+// name; a stray one closes nothing.
+func (s *scanner) closes(name string, i int) {
+	if body, ok := s.watch.close(name, i); ok && s.kept < s.lim.Entries {
+		s.bodies = append(s.bodies, body)
+	}
+	for k := len(s.stack) - 1; k >= 0; k-- {
+		if strings.EqualFold(s.stack[k].name, name) {
+			s.stack = s.stack[:k]
+			return
+		}
+	}
+}
+
+// cut ends the document before the entry at hand, or at i.
+func (s *scanner) cut(i int) {
+	s.end, s.open = i, s.stack
+	if s.entryAt >= 0 {
+		s.end, s.open = s.entryAt, s.stack[:s.depth]
+	}
+	s.skipped++
+}
+
+// add notes an entry, as one to be left out if it is too long or one too many.
+func (s *scanner) add(at span) {
+	if at.to-at.from <= s.lim.Entry && s.kept < s.lim.Entries {
+		s.entries = append(s.entries, place{at, false})
+		s.kept++
+		return
+	}
+	s.skipped++
+	if n := len(s.entries); n > 0 && s.entries[n-1].out && len(bytes.TrimSpace(s.b[s.entries[n-1].to:at.from])) == 0 {
+		s.entries[n-1].to = at.to
+		return
+	}
+	s.entries = append(s.entries, place{at, true})
 }
 
 func isEntry(name string) bool { n := local(name); return n == "item" || n == "entry" }
 
 func local(name string) string {
 	return strings.ToLower(name[strings.LastIndexByte(name, ':')+1:])
-}
-
-// pop closes the innermost element of that name; a stray end tag closes nothing.
-func pop(stack []string, name string) []string {
-	for i := len(stack) - 1; i >= 0; i-- {
-		if strings.EqualFold(stack[i], name) {
-			return stack[:i]
-		}
-	}
-	return stack
 }
 
 // skipMarkup returns the length of a comment, CDATA section, instruction or
@@ -210,7 +260,7 @@ const (
 
 // readTag reads one tag at the start of b: its length (0: none, -1: cut
 // off), name and kind.
-func readTag(b []byte) (n int, name string, kind int) {
+func readTag(b []byte) (n int, name []byte, kind int) {
 	i := 1
 	if i < len(b) && b[i] == '/' {
 		kind, i = tagClose, 2
@@ -220,9 +270,9 @@ func readTag(b []byte) (n int, name string, kind int) {
 		i++
 	}
 	if i == start {
-		return 0, "", 0
+		return 0, nil, 0
 	}
-	name = string(b[start:i])
+	name = b[start:i]
 	quote := byte(0)
 	for ; i < len(b); i++ {
 		switch c := b[i]; {
@@ -246,30 +296,17 @@ func nameByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == ':' || c == '_' || c == '-' || c == '.' || c >= 128
 }
 
-// pieces yields the document with a few entries at a time, each piece whole: what
-// stands around the entries is repeated, open tags are closed. So a parser that
-// builds trees never holds a large one. Long texts are left in texts, if it is not
-// nil, and stand-ins in the pieces.
-func (o *outline) pieces(b []byte, entries, per int, texts *bodies, yield func([]byte) error) error {
-	var frame [2]bytes.Buffer // before the first entry; after it
-	at, k := 0, 0
-	var keep []span
-	for _, s := range o.entries {
-		to := s.to
-		if to < 0 {
-			to = -to
-		} else if len(keep) < entries {
-			keep = append(keep, s)
-		}
-		frame[k].Write(b[at:s.from])
-		at, k = to, 1
-	}
-	frame[k].Write(b[at:max(at, o.end)])
-	closeTags(&frame[k], o.open)
+// pieces yields the document with a few entries at a time, so that a parser that builds
+// trees never holds a large one. The first piece has all that stands around the entries;
+// of the others, only the tags that are open there, since what they say of names and
+// addresses counts for entries, too. Long texts are left in texts, if it is not nil, and
+// stand-ins in the pieces.
+func (o *outline) pieces(b []byte, per int, texts *bodies, yield func([]byte) error) error {
+	before, after, keep := o.frame(b)
 	for first := true; first || len(keep) > 0; first = false {
 		n := min(per, len(keep))
 		var doc bytes.Buffer
-		doc.Write(frame[0].Bytes())
+		doc.Write(before)
 		for _, s := range keep[:n] {
 			o.write(&doc, b, s, texts)
 			if s.to == o.end {
@@ -277,12 +314,42 @@ func (o *outline) pieces(b []byte, entries, per int, texts *bodies, yield func([
 			}
 		}
 		keep = keep[n:]
-		doc.Write(frame[1].Bytes())
+		doc.Write(after)
 		if err := yield(doc.Bytes()); err != nil {
 			return err
 		}
+		if first && len(keep) > 0 {
+			before, after = o.bareFrame(b)
+		}
 	}
 	return nil
+}
+
+// frame is what stands before the first entry and after it, and the entries that are
+// not left out.
+func (o *outline) frame(b []byte) (before, after []byte, keep []span) {
+	var w [2]bytes.Buffer
+	at, k := 0, 0
+	for _, s := range o.entries {
+		if !s.out {
+			keep = append(keep, s.span)
+		}
+		w[k].Write(b[at:s.from])
+		at, k = s.to, 1
+	}
+	w[k].Write(b[at:max(at, o.end)])
+	closeTags(&w[k], o.open)
+	return w[0].Bytes(), w[1].Bytes(), keep
+}
+
+// bareFrame opens and closes what is open around the first entry.
+func (o *outline) bareFrame(b []byte) (before, after []byte) {
+	var head, foot bytes.Buffer
+	for _, e := range o.around {
+		head.Write(b[e.tag.from:e.tag.to])
+	}
+	closeTags(&foot, o.around)
+	return head.Bytes(), foot.Bytes()
 }
 
 // write writes one entry.
@@ -309,8 +376,8 @@ func (o *outline) write(w *bytes.Buffer, b []byte, s span, texts *bodies) {
 	w.Write(b[at:s.to])
 }
 
-func closeTags(w *bytes.Buffer, open []string) {
-	for i := len(open) - 1; i >= 0; i-- {
-		fmt.Fprintf(w, "</%s>", open[i])
+func closeTags(w *bytes.Buffer, open []opened) {
+	for _, e := range slices.Backward(open) {
+		fmt.Fprintf(w, "</%s>", e.name)
 	}
 }
