@@ -57,9 +57,9 @@ func (k *core) maxEnclosure() int64 {
 // ownDoors are the addresses that no feed leads to.
 func (k *core) ownDoors() (out []netip.AddrPort) {
 	c := k.cfg
-	for _, list := range [][]string{c.HTTP.Listen, c.NNTP.Listen, c.NNTP.TLS.Listen, c.SMTP.Listen, c.SMTP.Submission, c.SMTP.LMTP} {
+	for _, list := range [][]string{c.HTTP.Listen, c.HTTP.TLS.Listen, c.NNTP.Listen, c.NNTP.TLS.Listen, c.NNTP.TLS.ACME.Listen, c.SMTP.Listen, c.SMTP.Submission, c.SMTP.LMTP, {c.Torrent.Listen}} {
 		for _, a := range list {
-			if ap, err := netip.ParseAddrPort(a); err == nil {
+			if ap, ok := syndicate.Door(a); ok {
 				out = append(out, ap)
 			}
 		}

@@ -3,6 +3,7 @@ package syndicate
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -17,10 +18,43 @@ func TestGuard(t *testing.T) {
 	for addr, ok := range map[string]bool{
 		"93.184.216.34:80": true, "10.2.3.4:80": true, "[fd00::1]:443": true, "127.0.0.1:80": false, "192.168.1.1:80": false,
 		"[::1]:80": false, "[::ffff:127.0.0.1]:80": false, "169.254.169.254:80": false, "10.1.1.1:8080": false, "10.1.1.1:80": true,
-		"127.0.0.1:1119": false, "[fe80::1]:80": false, "0.0.0.0:80": false,
+		"127.0.0.1:1119": false, "[fe80::1]:80": false, "0.0.0.0:80": false, "[::127.0.0.1]:80": false, "[::ffff:10.1.1.1]:8080": false,
+		"[64:ff9b::7f00:1]:80": false, "[2002:7f00:1::]:80": false, "[2001:db8::1]:80": false, "192.0.2.1:80": false, "255.255.255.255:80": false,
+		"[2606:2800:220::1]:443": true, "[::ffff:93.184.216.34]:80": true,
 	} {
 		if err := g.Check(netip.MustParseAddrPort(addr)); (err == nil) != ok {
 			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
+// TestOwnDoors: a door that listens on all addresses is not reached by any of this
+// machine's.
+func TestOwnDoors(t *testing.T) {
+	all := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, listen := range []string{":8080", "0.0.0.0:8080", "[::]:8080", "box.example:8080"} {
+		door, ok := Door(listen)
+		if !ok {
+			t.Fatal(listen)
+		}
+		g := Guard{Allow: all, Deny: []netip.AddrPort{door}}
+		for _, a := range addrs {
+			ip := netip.MustParsePrefix(a.String()).Addr()
+			if g.Check(netip.AddrPortFrom(ip, 8080)) == nil || g.Check(netip.AddrPortFrom(ip, 8081)) != nil {
+				t.Errorf("%s is reached by %v, or %v:8081 is not", listen, ip, ip)
+			}
+		}
+		if err := g.Check(netip.MustParseAddrPort("93.184.216.34:8080")); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, listen := range []string{"", "x", ":0", ":http"} {
+		if _, ok := Door(listen); ok {
+			t.Errorf("%q is a door", listen)
 		}
 	}
 }
