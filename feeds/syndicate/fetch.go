@@ -1,8 +1,10 @@
 package syndicate
 
 import (
+	"bufio"
 	"compress/flate"
 	"compress/gzip"
+	"compress/zlib"
 	"context"
 	"errors"
 	"fmt"
@@ -183,6 +185,19 @@ func seconds(s string, now time.Time, limit time.Duration) time.Duration {
 	return max(0, min(d, limit))
 }
 
+// inflate reads "deflate", which is zlib's format (RFC 9110 §8.4.1.2), or, as some
+// servers send it, what is inside that.
+func inflate(r io.Reader) io.Reader {
+	b := bufio.NewReader(r)
+	head, err := b.Peek(2)
+	if err == nil && head[0]&0x0f == 8 && (int(head[0])<<8|int(head[1]))%31 == 0 {
+		if z, err := zlib.NewReader(b); err == nil {
+			return z
+		}
+	}
+	return flate.NewReader(b)
+}
+
 // body reads at most Bounds.Bytes octets, decompressed.
 func (f *Fetcher) body(resp *http.Response) ([]byte, error) {
 	var r io.Reader = io.LimitReader(resp.Body, int64(f.Bounds.Bytes)+1)
@@ -197,7 +212,7 @@ func (f *Fetcher) body(resp *http.Response) ([]byte, error) {
 	case "br":
 		r = brotli.NewReader(r)
 	case "deflate":
-		r = flate.NewReader(r)
+		r = inflate(r)
 	default:
 		return nil, fmt.Errorf("the answer is encoded as %.20q, which was not asked for", enc)
 	}

@@ -2,7 +2,10 @@ package syndicate
 
 import (
 	"bytes"
+	"compress/flate"
+	"compress/zlib"
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -42,6 +45,37 @@ func TestBrotli(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		case want != "" && (err == nil || !strings.Contains(err.Error(), want)):
 			t.Errorf("%s: %v, want %q", path, err, want)
+		}
+	}
+}
+
+// TestDeflate: with and without zlib's frame, and cut off.
+func TestDeflate(t *testing.T) {
+	var framed, bare bytes.Buffer
+	z := zlib.NewWriter(&framed)
+	w, err := flate.NewWriter(&bare, flate.DefaultCompression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := "<rss><channel><item><title>x</title></item></channel></rss>"
+	for _, to := range []io.WriteCloser{z, w} {
+		if _, err := io.WriteString(to, doc); err != nil || to.Close() != nil {
+			t.Fatal(err)
+		}
+	}
+	bodies := map[string][]byte{"/framed": framed.Bytes(), "/bare": bare.Bytes(), "/cut": framed.Bytes()[:20], "/empty": nil}
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "deflate")
+		_, _ = w.Write(bodies[r.URL.Path])
+	}))
+	defer origin.Close()
+	f := Fetcher{Guard: Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}
+	f.Init()
+	defer f.Close()
+	for path, good := range map[string]bool{"/framed": true, "/bare": true, "/cut": false, "/empty": false} {
+		a, err := f.Get(context.Background(), origin.URL+path, Validators{})
+		if (err == nil) != good || good && string(a.Body) != doc {
+			t.Errorf("%s: %v", path, err)
 		}
 	}
 }
