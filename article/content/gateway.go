@@ -1,6 +1,7 @@
 package content
 
 import (
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -19,19 +20,26 @@ func TextOfHTML(page, charset string) string {
 	return compact(w.out.String())
 }
 
-// ReadHTML is the text of a UTF-8 HTML document, as TextOfHTML makes it, and the
-// document made harmless: no script, no style, no picture from elsewhere. What is over
-// 256 KiB is cut off.
-func ReadHTML(page string) (text, safe string) {
+// Page is an HTML document as a gateway passes it on.
+type Page struct {
+	Text  string   // as TextOfHTML makes it, "[n]" behind the n-th link
+	Safe  string   // harmless HTML: no script, no style, nothing that loads
+	Links []string // addresses that the text refers to, at most 50
+}
+
+// ReadHTML reads a UTF-8 HTML document whose relative addresses count from base (nil:
+// they are dropped). Pictures become links that say what they are, with the type of a
+// picture; those of one dot, which only count readers, go. What is over 256 KiB is cut off.
+func ReadHTML(page string, base *url.URL) Page {
 	n := min(len(page), maxHTML)
 	for n < len(page) && n > maxHTML-utf8.UTFMax && !utf8.RuneStart(page[n]) {
 		n--
 	}
-	s, t := &safeWriter{c: &Content{}}, &textWriter{}
+	s, t := &safeWriter{c: &Content{}, gate: true, base: base}, &textWriter{}
 	s.out.Grow(n)
 	t.out.Grow(n)
 	readHTML(ToUTF8("utf-8", []byte(page[:n])), s, t)
-	return compact(t.out.String()), s.String()
+	return Page{compact(t.out.String()), s.String(), s.links}
 }
 
 // compact makes one blank of several, and at most one empty line.

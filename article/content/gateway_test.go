@@ -1,6 +1,8 @@
 package content
 
 import (
+	"net/url"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -13,8 +15,8 @@ func TestGatewayHTML(t *testing.T) {
 	if got := TextOfHTML(page, "iso-8859-1"); got != "Grüße\n\nzwei\ndrei" {
 		t.Errorf("text: %q", got)
 	}
-	_, safe := ReadHTML(page)
-	for _, bad := range []string{"script", "alert", "evil", "style"} {
+	safe := ReadHTML(page, nil).Safe
+	for _, bad := range []string{"script", "alert", "<img", "style"} {
 		if strings.Contains(safe, bad) {
 			t.Errorf("%q is left in %q", bad, safe)
 		}
@@ -40,15 +42,38 @@ func TestLinkedEnclosure(t *testing.T) {
 // TestReadHTML: text and harmless HTML of one pass.
 func TestReadHTML(t *testing.T) {
 	for page, want := range map[string][2]string{
-		"<p>a &amp;lt; b</p><h2>Titel</h2>x":                      {"a &lt; b\n\nTitel\nx", "<p>a &amp;lt; b</p><p><strong>Titel</strong></p>x"},
-		`<a href="http://x.example/?a=1&b=2" onclick=x>y</a>`:     {"y", `<a href="http://x.example/?a=1&amp;b=2" rel="nofollow noreferrer">y</a>`},
-		`<a href="javascript:alert(1)">y</a>`:                     {"y", "y"},
-		`<a href="/near">y</a><td colspan=2 rowspan=x>z`:          {"y z", `y<td colspan="2">z</td>`},
-		"<svg width=1 /><p dir=rtl>x</b></p></div><ul><li>y":      {"x\n\ny", `<p dir="rtl">x</p><ul><li>y</li></ul>`},
-		"<p>\x1b[31mred</p><img src=http://x/ alt='<i>'>&#27;[0m": {"[31mred\n[0m", "<p>[31mred</p>&lt;i&gt;[0m"},
+		"<p>a &amp;lt; b</p><h2>Titel</h2>x":                  {"a &lt; b\n\nTitel\nx", "<p>a &amp;lt; b</p><p><strong>Titel</strong></p>x"},
+		`<a href="http://x.example/?a=1&b=2" onclick=x>y</a>`: {"y [1]", `<a href="http://x.example/?a=1&amp;b=2" rel="nofollow noreferrer">y</a>`},
+		`<a href="javascript:alert(1)">y</a>`:                 {"y", "y"},
+		`<a href="/near">y</a><td colspan=2 rowspan=x>z`:      {"y z", `y<td colspan="2">z</td>`},
+		"<svg width=1 /><p dir=rtl>x</b></p></div><ul><li>y":  {"x\n\ny", `<p dir="rtl">x</p><ul><li>y</li></ul>`},
+		"<p>\x1b[31mred</p><img src=x/ alt='<i>'>&#27;[0m":    {"[31mred\n<i>[0m", "<p>[31mred</p>&lt;i&gt;[0m"},
 	} {
-		if text, safe := ReadHTML(page); text != want[0] || safe != want[1] {
-			t.Errorf("%s:\n%q\n%q", page, text, safe)
+		if got := ReadHTML(page, nil); got.Text != want[0] || got.Safe != want[1] {
+			t.Errorf("%s:\n%q\n%q", page, got.Text, got.Safe)
+		}
+	}
+}
+
+// TestReadHTMLLinks: relative addresses count from the base, pictures become links, also
+// those inside a link, and dots that count readers go.
+func TestReadHTMLLinks(t *testing.T) {
+	base, err := url.Parse("https://x.example/blog/1.html")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for page, want := range map[string]Page{
+		`<a href="2.html">next</a> <a href="//y.example/">y</a> <a href="2.html">again</a>`: {"next [1] y [2] again [1]",
+			`<a href="https://x.example/blog/2.html" rel="nofollow noreferrer">next</a> <a href="https://y.example/" rel="nofollow noreferrer">y</a> <a href="https://x.example/blog/2.html" rel="nofollow noreferrer">again</a>`,
+			[]string{"https://x.example/blog/2.html", "https://y.example/"}},
+		`<img src="/p/a.png" alt="A &amp; B" onerror=x>`: {"A & B [1]", `<a href="https://x.example/p/a.png" type="image/png" rel="nofollow noreferrer">A &amp; B</a>`, []string{"https://x.example/p/a.png"}},
+		`<a href=/big><img src="small"></a>z`: {"small [2] [1]z", `<a href="https://x.example/big" rel="nofollow noreferrer">small</a> <a href="https://x.example/blog/small" type="image/x-any" rel="nofollow noreferrer">small</a>z`,
+			[]string{"https://x.example/big", "https://x.example/blog/small"}},
+		`<img src=http://t.example/t.gif width=1 height=1>x<a href="#note">n</a><a href="">e</a><img src="data:image/png;base64,AA" alt=d>`: {"xned", "xned", nil},
+		`<a href="javascript:x">j</a><a href="file:///etc/passwd">f</a><img src="file:///x" alt=g>`:                                         {"jfg", "jfg", nil},
+	} {
+		if got := ReadHTML(page, base); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s:\n%q\n%q\n%q", page, got.Text, got.Safe, got.Links)
 		}
 	}
 }
@@ -59,20 +84,24 @@ func FuzzReadHTML(f *testing.F) {
 	for _, seed := range []string{
 		"<p>a<b>c</p>d", `<a href="http://x/"'>y</a>`, "<script>x</script", "<table><tr><td colspan=3>x", "<!-- x -->y<![CDATA[z]]>",
 		"<img src=x alt=\"<script>\">", "<p dir=ltr onclick=x>", "&lt;script&gt;", "<h1>x<h2>y", "<a href='mailto:x@y?a=\"b'>", "\xc2\x80<p\x00>", "<style><p>",
-		"<textarea></p>", "<a href=http://a%zz>x", "<li><pre>\r\nx\r\n</pre>",
+		"<a href=http://x><img src=http://y/z.png>", "<img src=http://y><a type=image/png href=http://x>", "<textarea></p>", "<a href=http://a%zz>x", "<li><pre>\r\nx\r\n</pre>",
 	} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, page string) {
-		text, safe := ReadHTML(page)
+		got := ReadHTML(page, nil)
+		safe := got.Safe
 		if again := policy().Sanitize(safe); again != safe {
 			t.Errorf("%q becomes %q, the policy makes %q of it", page, safe, again)
 		}
-		if _, again := ReadHTML(safe); len(page) < maxHTML/8 && again != safe {
+		if again := ReadHTML(safe, nil).Safe; len(page) < maxHTML/8 && again != safe {
 			t.Errorf("%q becomes %q, then %q", page, safe, again)
 		}
-		if only := TextOfHTML(page, ""); utf8.ValidString(page) && len(page) <= maxHTML && only != text {
-			t.Errorf("%q: text %q, alone %q", page, text, only)
+		if only := TextOfHTML(page, ""); len(got.Links) == 0 && !strings.Contains(page, "alt") && utf8.ValidString(page) && len(page) <= maxHTML && only != got.Text {
+			t.Errorf("%q: text %q, alone %q", page, got.Text, only)
+		}
+		if strings.Contains(safe, "<img") || len(got.Links) > maxLinks {
+			t.Errorf("%q loads: %q, %d links", page, safe, len(got.Links))
 		}
 	})
 }

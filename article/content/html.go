@@ -3,6 +3,7 @@ package content
 import (
 	"bytes"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 
@@ -26,6 +27,7 @@ var policy = sync.OnceValue(func() *bluemonday.Policy {
 	p.AllowAttrs("colspan", "rowspan").Matching(bluemonday.Integer).OnElements("td", "th")
 	p.AllowAttrs("dir").Matching(bluemonday.Direction).Globally()
 	p.AllowAttrs("href").OnElements("a")
+	p.AllowAttrs("type").Matching(pictureType).OnElements("a")
 	p.AllowAttrs("src", "alt", "loading").OnElements("img")
 	p.RequireParseableURLs(true)
 	p.AllowRelativeURLs(true) // tidy lets none pass but the addresses it made
@@ -78,6 +80,9 @@ func readHTML(page string, safe *safeWriter, text *textWriter) {
 			} else {
 				safe.start(a, z, attrs)
 			}
+			if text != nil {
+				text.notes(&safe.said)
+			}
 		}
 	}
 }
@@ -93,6 +98,13 @@ type safeWriter struct {
 	out          strings.Builder
 	open         []atom.Atom
 	images, skip int
+
+	gate    bool            // for a gateway: addresses are resolved and noted, pictures become links
+	base    *url.URL        // what relative addresses count from, or nil
+	links   []string        // those noted
+	inLink  int             // the number of the link that is open, or 0
+	said    strings.Builder // what the text has to say of links and pictures since it was asked
+	waiting string          // pictures inside a link: they follow it
 }
 
 // String closes what is open and returns it all.
@@ -101,6 +113,8 @@ func (w *safeWriter) String() string {
 		w.out.WriteString(closing(w.open[i]))
 	}
 	w.open = nil
+	w.out.WriteString(w.waiting)
+	w.waiting = ""
 	return strings.TrimSpace(w.out.String())
 }
 
@@ -143,12 +157,21 @@ func (w *safeWriter) start(a atom.Atom, z *html.Tokenizer, attrs bool) {
 	case a == atom.Hr:
 		w.out.WriteString("<hr>")
 	case a == atom.Img:
-		if w.images++; w.images <= maxImage {
+		if w.images++; w.images > maxImage {
+			return
+		}
+		if w.gate {
+			w.picture(attributes(z, attrs))
+		} else {
 			w.out.WriteString(w.c.image(attributes(z, attrs), w.cid))
 		}
 	case !kept(a) || len(w.open) >= maxOpen:
 	default:
-		if o := opening(a, attributes(z, attrs)); o != "" {
+		list := attributes(z, attrs)
+		if a == atom.A && w.gate {
+			w.follow(list)
+		}
+		if o := opening(a, list); o != "" {
 			w.out.WriteString(o)
 			w.open = append(w.open, a)
 		}
@@ -166,6 +189,9 @@ func (w *safeWriter) end(a atom.Atom) {
 				w.out.WriteString(closing(w.open[j]))
 			}
 			w.open = w.open[:i]
+			if w.gate && !slices.Contains(w.open, atom.A) {
+				w.endLink()
+			}
 			return
 		}
 	}
@@ -229,6 +255,10 @@ func opening(a atom.Atom, attrs []html.Attribute) string {
 			if len(at.Val) <= 2 {
 				list += " " + at.Key + `="` + html.EscapeString(at.Val) + `"`
 			}
+		case "type":
+			if a == atom.A && pictureType.MatchString(at.Val) {
+				list += ` type="` + at.Val + `"`
+			}
 		case "href":
 			u, err := url.Parse(strings.TrimSpace(at.Val))
 			if a == atom.A && err == nil && u.Scheme != "" {
@@ -242,10 +272,11 @@ func opening(a atom.Atom, attrs []html.Attribute) string {
 		}
 		return "<" + renamed(a) + ">"
 	}
-	if a == atom.A && !strings.Contains(list, " href=") {
+	tag := policy().Sanitize("<" + renamed(a) + list + ">")
+	if a == atom.A && !strings.Contains(tag, " href=") {
 		return ""
 	}
-	return policy().Sanitize("<" + renamed(a) + list + ">")
+	return tag
 }
 
 func closing(a atom.Atom) string {
@@ -280,6 +311,16 @@ func (c *Content) image(attrs []html.Attribute, cid func(*Part) string) string {
 		}
 	}
 	return html.EscapeString(clean(alt))
+}
+
+// notes adds what stands for links and pictures.
+func (w *textWriter) notes(said *strings.Builder) {
+	if said.Len() > 0 {
+		if w.skip == 0 {
+			w.out.WriteString(said.String())
+		}
+		said.Reset()
+	}
 }
 
 // textWriter gathers the text of HTML, with line ends where blocks end.
