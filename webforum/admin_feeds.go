@@ -19,7 +19,8 @@ type FeedAdmin interface {
 // FeedState is how a polled feed is doing.
 type FeedState struct {
 	URL, Group, Title, LastError string
-	State                        string // ok, failing, paused, gone
+	Note                         string // what was odd in the document
+	State                        string // new, ok, failing, paused, gone
 	Files                        string // link, fetch
 	Articles                     int
 	Polled, Next                 time.Time // zero: never

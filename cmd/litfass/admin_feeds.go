@@ -42,7 +42,7 @@ func timeOf(s string) time.Time {
 }
 
 func webFeed(f feedJSON) webforum.FeedState {
-	return webforum.FeedState{URL: f.URL, Group: f.Group, Title: f.Title, State: f.State, LastError: f.LastError, Articles: f.Articles, Files: f.Files, Polled: timeOf(f.Polled), Next: timeOf(f.Next)}
+	return webforum.FeedState{URL: f.URL, Group: f.Group, Title: f.Title, State: f.State, LastError: f.LastError, Note: f.Note, Articles: f.Articles, Files: f.Files, Polled: timeOf(f.Polled), Next: timeOf(f.Next)}
 }
 
 func (a forumAdmin) PutPeer(ctx context.Context, add bool, p webforum.PeerChange) error {

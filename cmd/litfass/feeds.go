@@ -13,7 +13,6 @@ import (
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
-	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/feeds/syndicate"
 	"github.com/litfass/litfass/spool"
 )
@@ -34,7 +33,7 @@ func (k *core) poller() (*syndicate.Poller, error) {
 		Fetcher: syndicate.Fetcher{Agent: "litfass/" + versionString() + " (+" + k.cfg.HTTP.URL + ")",
 			Guard: syndicate.Guard{Allow: prefixes(k.cfg.Feeds.Allow), Deny: k.ownDoors()}},
 		TempDir: k.dir.path, MaxFile: k.maxEnclosure(),
-		State: k.state, Agent: k.agent, Spool: k.spool, Read: content.ReadHTML, Now: k.now, Log: k.log,
+		State: k.state, Agent: k.agent, Spool: k.spool, Now: k.now, Log: k.log,
 	})
 	k.feeds = p
 	return p, err
@@ -117,7 +116,7 @@ func feedCommands() []command {
 		{name: "resume", args: "URL", short: "poll again", run: func(c *call) error { return cmdFeedPause(c, false) }},
 		{name: "fetch", args: "[URL]", short: "poll one feed, or all, now", run: cmdFeedFetch},
 		{name: "opml-in", args: "[--group G] FILE", short: "add the feeds of an OPML file", run: cmdFeedOPMLIn,
-			long: "Each folder becomes a group feeds.FOLDER, made if need be; --group G puts all into one."},
+			long: "Each folder becomes a group feeds.FOLDER, made if need be; --group G puts all into one. What opml-out\nwrote goes into the groups it came from. Nothing is asked yet: a running node does so within minutes."},
 		{name: "opml-out", short: "write the feeds as OPML", run: cmdFeedOPMLOut},
 	}
 }
@@ -128,17 +127,18 @@ type feedJSON struct {
 	Group     string `json:"group"`
 	Title     string `json:"title"`
 	Files     string `json:"enclosures"` // link, fetch
-	State     string `json:"state"`      // ok, failing, paused, gone
+	State     string `json:"state"`      // new, ok, failing, paused, gone
 	Articles  int    `json:"articles"`
 	Polled    string `json:"polled,omitempty"`
 	Next      string `json:"next,omitempty"`
 	Every     string `json:"every"`
 	Failures  int    `json:"failures"`
 	LastError string `json:"last_error,omitempty"`
+	Note      string `json:"note,omitempty"` // what was odd in the document
 }
 
 func showFeed(p syndicate.Poll) feedJSON {
-	f := feedJSON{URL: p.URL, Group: string(p.Group), Title: p.Title, Files: or(p.Files, "link"), State: "ok", Articles: p.Entries, Every: p.Every.String(), Failures: p.Failures, LastError: p.LastError}
+	f := feedJSON{URL: p.URL, Group: string(p.Group), Title: p.Title, Files: or(p.Files, "link"), State: "ok", Articles: p.Entries, Every: p.Every.String(), Failures: p.Failures, LastError: p.LastError, Note: p.Note}
 	if !p.Polled.IsZero() {
 		f.Polled = p.Polled.UTC().Format(time.RFC3339)
 	}
@@ -150,6 +150,8 @@ func showFeed(p syndicate.Poll) feedJSON {
 		f.State, f.Next = "paused", ""
 	case p.Failures > 0:
 		f.State = "failing"
+	case p.Polled.IsZero():
+		f.State = "new"
 	}
 	return f
 }
@@ -170,6 +172,9 @@ func cmdFeedAdd(c *call) error {
 		return c.printJSON(f)
 	}
 	fmt.Fprintf(c.out, "%s (%s) is polled into %s: %d articles\n", f.URL, or(f.Title, "no title"), f.Group, f.Articles)
+	if f.Note != "" {
+		fmt.Fprintln(c.out, f.Note)
+	}
 	return nil
 }
 
@@ -187,8 +192,8 @@ func cmdFeedList(c *call) error {
 	var rows [][]string
 	for _, f := range list {
 		state := f.State
-		if f.LastError != "" {
-			state += ": " + f.LastError
+		if said := or(f.LastError, f.Note); said != "" {
+			state += ": " + said
 		}
 		rows = append(rows, []string{f.URL, f.Group, fmt.Sprint(f.Articles), f.Next, state})
 	}
@@ -249,6 +254,7 @@ type opmlJSON struct {
 	Group    string   `json:"group,omitempty"`
 	Document string   `json:"document"`
 	Added    int      `json:"added"`
+	Known    int      `json:"known"` // polled already
 	Skipped  []string `json:"skipped,omitempty"`
 }
 
@@ -268,7 +274,13 @@ func cmdFeedOPMLIn(c *call) error {
 	for _, s := range out.Skipped {
 		fmt.Fprintln(c.err, "left out:", s)
 	}
-	fmt.Fprintf(c.out, "%d feeds added, %d left out\n", out.Added, len(out.Skipped))
+	if c.json {
+		return c.printJSON(out)
+	}
+	fmt.Fprintf(c.out, "%d feeds added, %d polled already, %d left out\n", out.Added, out.Known, len(out.Skipped))
+	if out.Added > 0 {
+		fmt.Fprintln(c.out, "a running node asks them within minutes, \"litfass feed fetch\" at once; \"litfass feed list\" shows how they are doing")
+	}
 	return nil
 }
 
@@ -359,21 +371,24 @@ func (c *control) feedFetch(ctx context.Context, in feedJSON) ([]feedJSON, error
 	if err != nil {
 		return nil, err
 	}
-	out := []feedJSON{}
+	var urls []string
 	for _, f := range all {
-		if in.URL != "" && f.URL != in.URL || in.URL == "" && (f.Paused || f.Gone) {
-			continue
+		if f.URL == in.URL || in.URL == "" && !f.Paused && !f.Gone {
+			urls = append(urls, f.URL)
 		}
-		s, err := p.Poll(ctx, f.URL)
-		if err != nil && s.LastError == "" {
-			return nil, err
-		}
-		out = append(out, showFeed(s))
 	}
-	if in.URL != "" && len(out) == 0 {
+	if in.URL != "" && len(urls) == 0 {
 		return nil, fmt.Errorf("%s is not polled; \"litfass feed list\" shows those that are", in.URL)
 	}
-	return out, p.Flush()
+	done, err := p.PollAll(ctx, urls)
+	if err != nil {
+		return nil, err
+	}
+	out := []feedJSON{}
+	for _, s := range done {
+		out = append(out, showFeed(s))
+	}
+	return out, nil
 }
 
 func (c *control) feedOPMLIn(ctx context.Context, in opmlJSON) (opmlJSON, error) {
@@ -386,21 +401,18 @@ func (c *control) feedOPMLIn(ctx context.Context, in opmlJSON) (opmlJSON, error)
 		return in, err
 	}
 	out := opmlJSON{Skipped: skipped}
+	var polls []syndicate.Poll
 	for _, s := range subs {
-		g := in.Group
-		if g == "" {
-			g = folderGroup(s.Folder)
-		}
+		g := or(in.Group, or(s.Group, folderGroup(s.Folder)))
 		if err := c.needGroup(ctx, article.Group(g)); err != nil {
-			return out, err
-		}
-		if _, err := p.Add(ctx, s.URL, article.Group(g), syndicate.LinkEnclosures); err != nil && !errors.Is(err, syndicate.ErrKnownFeed) {
-			out.Skipped = append(out.Skipped, err.Error())
+			out.Skipped = append(out.Skipped, fmt.Sprintf("%s: group %s: %v", s.URL, g, err))
 			continue
 		}
-		out.Added++
+		polls = append(polls, syndicate.Poll{URL: s.URL, Group: article.Group(g), Title: s.Title})
 	}
-	return out, nil
+	out.Added, err = p.Subscribe(polls)
+	out.Known = len(polls) - out.Added
+	return out, err
 }
 
 // needGroup makes a group for feeds if there is none.
@@ -446,7 +458,7 @@ func (c *control) feedOPMLOut(context.Context, struct{}) (opmlJSON, error) {
 	}
 	var subs []syndicate.Subscription
 	for _, f := range all {
-		subs = append(subs, syndicate.Subscription{URL: f.URL, Title: f.Title, Folder: strings.ReplaceAll(strings.TrimPrefix(string(f.Group), "feeds."), ".", "/")})
+		subs = append(subs, syndicate.Subscription{URL: f.URL, Title: f.Title, Group: string(f.Group), Folder: strings.ReplaceAll(strings.TrimPrefix(string(f.Group), "feeds."), ".", "/")})
 	}
 	var w strings.Builder
 	err = syndicate.WriteOPML(&w, "Feeds of "+c.core.host, subs)

@@ -17,7 +17,6 @@ import (
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
-	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/pki"
 	"github.com/litfass/litfass/spool"
@@ -97,7 +96,7 @@ func benchPoller(b *testing.B, dir string, urls []string) (*Poller, *nowhere) {
 	keys, err := pki.OpenKeyring(filepath.Join(dir, "keys"), ledger)
 	must(err)
 	a := &agent.Agent{Host: "box.example", Spool: sink, State: db, Keys: keys, Policy: agent.Policy{Anonymous: map[string]string{"feed": "post"}}}
-	p, err := NewPoller(Config{State: db, Agent: a, Spool: sink, Read: content.ReadHTML, First: 100,
+	p, err := NewPoller(Config{State: db, Agent: a, Spool: sink, First: 100,
 		Fetcher: Fetcher{Guard: Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}})
 	must(err)
 	for _, u := range urls {

@@ -84,6 +84,25 @@ func (b *book) change(address string, f func(v *Poll, found bool) (later bool, e
 	return nil
 }
 
+// add adds feeds that are not there yet, in one transaction.
+func (b *book) add(fresh map[string]Poll) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.table.DB.Update(func(tx *state.Tx) error {
+		for u, v := range fresh {
+			if err := b.table.PutIn(tx, u, v); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("note new feeds: %w", err)
+	}
+	maps.Copy(b.all, fresh)
+	return nil
+}
+
 // write writes one feed, if it is not "", and all that wait, in one transaction.
 func (b *book) write(address string) error {
 	err := b.table.DB.Update(func(tx *state.Tx) error {

@@ -83,7 +83,7 @@ type post struct {
 	feed       *Feed
 	feedURL    string
 	entry      *Entry
-	text, html string // plain text; sanitised HTML
+	page       content.Page
 	date       time.Time
 	files      []attachment
 }
@@ -109,7 +109,7 @@ func (p *post) header() [][2]string {
 	}
 	title := p.entry.Title
 	if title == "" {
-		if title = cutText(oneLine(p.text), 80); title == "" {
+		if title = cutText(oneLine(p.page.Text), 80); title == "" {
 			title = "(untitled)"
 		}
 	}
@@ -248,7 +248,7 @@ func mimeHeader(contentType string, more ...string) textproto.MIMEHeader {
 // is.
 func (p *post) alternative(w io.Writer, boundary string) error {
 	var b bytes.Buffer
-	b.Grow(2*len(p.text) + 2*len(p.html) + 1024)
+	b.Grow(2*len(p.page.Text) + 2*len(p.page.Safe) + 1024)
 	for _, part := range [...][2]string{{"text/plain", p.plainBody()}, {"text/html", p.htmlBody()}} {
 		coding := "7bit"
 		if !sevenBit(part[1]) {
@@ -300,9 +300,15 @@ func writeCRLF(b *bytes.Buffer, s string) {
 
 func (p *post) plainBody() string {
 	var b strings.Builder
-	b.Grow(len(p.text) + 512)
-	b.WriteString(strings.TrimSpace(p.text))
+	b.Grow(len(p.page.Text) + 512)
+	b.WriteString(strings.TrimSpace(p.page.Text))
 	b.WriteString("\n")
+	for i, l := range p.page.Links {
+		if i == 0 {
+			b.WriteByte('\n')
+		}
+		fmt.Fprintf(&b, "[%d] %s\n", i+1, l)
+	}
 	if l := webLink(p.entry.Link); l != "" {
 		b.WriteString("\n" + l + "\n")
 	}
@@ -322,8 +328,8 @@ func sizeText(n int64) string {
 
 func (p *post) htmlBody() string {
 	var b strings.Builder
-	b.Grow(len(p.html) + 512)
-	b.WriteString(strings.ReplaceAll(p.html, "</p><", "</p>\n<")) // as text, "<" is always "&lt;"
+	b.Grow(len(p.page.Safe) + 512)
+	b.WriteString(strings.ReplaceAll(p.page.Safe, "</p><", "</p>\n<")) // as text, "<" is always "&lt;"
 	if l := webLink(p.entry.Link); l != "" {
 		l = html.EscapeString(l)
 		fmt.Fprintf(&b, "\n<p><a href=\"%s\">%s</a></p>\n", l, l)

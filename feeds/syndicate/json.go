@@ -171,6 +171,7 @@ func (it *jsonIn) entry() Entry {
 		}
 	}
 	e.Published, e.Updated = jsonDate(it.Published), jsonDate(it.Modified)
+	e.BadDate = it.Published != "" && e.Published.IsZero() || it.Modified != "" && e.Updated.IsZero()
 	for _, t := range it.Tags {
 		if t != "" {
 			e.Categories = append(e.Categories, string(t))

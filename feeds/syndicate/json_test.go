@@ -21,9 +21,9 @@ func TestJSONForms(t *testing.T) {
 			Entry{ID: "a", Link: "http://x.example/a", Title: "T < U", HTML: "<p>x</p>", Author: "A", Published: at, Categories: []string{"k"}, Enclosures: []Enclosure{{"http://x.example/a.mp3", "audio/mpeg", 9}}}},
 		{"1.0, a number as id, text", `{"id":7,"external_url":"http://x.example/7","content_text":"a < b\n\nc\nd","author":{"name":"B"},"date_modified":"2026-11-01T10:00:00Z"}`,
 			Entry{ID: "7", Link: "http://x.example/7", HTML: "<p>a &lt; b</p>\n<p>c<br>\nd</p>", Author: "B", Published: at, Updated: at}},
-		{"an author as text, dates out of range", `{"id":"c","title":"x","author":"C","date_published":"9999-12-31T00:00:00Z","date_modified":"0000-01-01T00:00:00Z"}`, Entry{ID: "c", Title: "x", Author: "C"}},
+		{"an author as text, dates out of range", `{"id":"c","title":"x","author":"C","date_published":"9999-12-31T00:00:00Z","date_modified":"0000-01-01T00:00:00Z"}`, Entry{ID: "c", Title: "x", Author: "C", BadDate: true}},
 		{"wrong types", `{"id":true,"url":{},"title":[],"content_html":"<b>y</b>","tags":"none","authors":{"name":1},"attachments":[3,null,{"url":[]}],"date_published":3}`,
-			Entry{ID: "70abc8ce2c12bd65ee21b05d4f1a2cd0", HTML: "<b>y</b>"}},
+			Entry{ID: "70abc8ce2c12bd65ee21b05d4f1a2cd0", HTML: "<b>y</b>", BadDate: true}},
 	} {
 		doc := `{"version":"https://jsonfeed.org/version/1.1","title":"J","items":[null,3,` + c.item + `,{"id":"cut","tit`
 		f, err := Parse([]byte(doc), "", Bounds{})

@@ -12,7 +12,12 @@ type Subscription struct {
 	URL    string
 	Title  string
 	Folder string // names of the folders around it, joined by "/"
+	Group  string // the newsgroup, in documents of WriteOPML; else ""
 }
+
+// newsgroup begins the category by which WriteOPML tells ReadOPML the group: OPML 2.0
+// has "category" for what no other attribute says.
+const newsgroup = "/newsgroup/"
 
 // The bounds of an OPML document.
 const (
@@ -56,16 +61,21 @@ func ReadOPML(r io.Reader) (subs []Subscription, skipped []string, err error) {
 			if len(folders) >= opmlDepth {
 				return nil, nil, fmt.Errorf("OPML nested deeper than %d", opmlDepth)
 			}
-			title, address := outlineOf(t)
-			folders = append(folders, title)
-			if address == "" || seen[address] {
+			s := outlineOf(t)
+			s.Folder = folderName(folders)
+			folders = append(folders, s.Title)
+			if s.URL == "" || seen[s.URL] {
 				continue
 			}
-			if u, err := ParseURL(address); err != nil {
+			seen[s.URL] = true
+			switch u, err := ParseURL(s.URL); {
+			case err != nil:
 				skipped = append(skipped, err.Error())
-			} else if len(subs) < opmlFeeds {
-				seen[address] = true
-				subs = append(subs, Subscription{URL: u.String(), Title: title, Folder: folderName(folders[:len(folders)-1])})
+			case len(subs) == opmlFeeds:
+				skipped = append(skipped, fmt.Sprintf("%s: over %d feeds in one document", s.URL, opmlFeeds))
+			default:
+				s.URL = u.String()
+				subs = append(subs, s)
 			}
 		case xml.EndElement:
 			if t.Name.Local == "outline" && len(folders) > 0 {
@@ -79,20 +89,25 @@ func ReadOPML(r io.Reader) (subs []Subscription, skipped []string, err error) {
 	return subs, skipped, nil
 }
 
-func outlineOf(t xml.StartElement) (title, address string) {
+func outlineOf(t xml.StartElement) (s Subscription) {
 	for _, a := range t.Attr {
 		switch strings.ToLower(a.Name.Local) {
 		case "title":
-			title = plain(a.Value)
+			s.Title = plain(a.Value)
 		case "text":
-			if title == "" {
-				title = plain(a.Value)
+			if s.Title == "" {
+				s.Title = plain(a.Value)
 			}
 		case "xmlurl":
-			address = strings.TrimSpace(a.Value)
+			s.URL = strings.TrimSpace(a.Value)
+		case "category":
+			if g, ok := strings.CutPrefix(a.Value, newsgroup); ok {
+				s.Group = g
+			}
 		}
 	}
-	return cutText(title, 100), address
+	s.Title = cutText(s.Title, 100)
+	return s
 }
 
 func folderName(parts []string) string {
@@ -105,37 +120,38 @@ func folderName(parts []string) string {
 	return strings.Join(out, "/")
 }
 
-// WriteOPML writes an OPML 2.0 document, one folder a group.
+// opmlOutline is a feed or a folder.
+type opmlOutline struct {
+	Text     string        `xml:"text,attr"`
+	Type     string        `xml:"type,attr,omitempty"`
+	URL      string        `xml:"xmlUrl,attr,omitempty"`
+	Category string        `xml:"category,attr,omitempty"`
+	Sub      []opmlOutline `xml:"outline"`
+}
+
+// WriteOPML writes an OPML 2.0 document.
 func WriteOPML(w io.Writer, title string, subs []Subscription) error {
-	type outline struct {
-		Text string    `xml:"text,attr"`
-		Type string    `xml:"type,attr,omitempty"`
-		URL  string    `xml:"xmlUrl,attr,omitempty"`
-		Sub  []outline `xml:"outline"`
-	}
 	doc := struct {
-		XMLName xml.Name  `xml:"opml"`
-		Version string    `xml:"version,attr"`
-		Title   string    `xml:"head>title"`
-		Body    []outline `xml:"body>outline"`
-	}{Version: "2.0", Title: title}
-	at := map[string]int{}
+		XMLName xml.Name      `xml:"opml"`
+		Version string        `xml:"version,attr"`
+		Title   string        `xml:"head>title"`
+		Body    []opmlOutline `xml:"body>outline"`
+	}{Version: "2.0", Title: xmlText(title)}
 	for _, s := range subs {
-		o := outline{Text: s.Title, Type: "rss", URL: s.URL}
+		o := opmlOutline{Text: xmlText(s.Title), Type: "rss", URL: s.URL}
 		if o.Text == "" {
 			o.Text = s.URL
 		}
-		if s.Folder == "" {
-			doc.Body = append(doc.Body, o)
-			continue
+		if s.Group != "" {
+			o.Category = newsgroup + s.Group
 		}
-		i, ok := at[s.Folder]
-		if !ok {
-			i = len(doc.Body)
-			at[s.Folder] = i
-			doc.Body = append(doc.Body, outline{Text: s.Folder})
+		at := &doc.Body
+		for name := range strings.SplitSeq(s.Folder, "/") {
+			if name != "" {
+				at = folder(at, name)
+			}
 		}
-		doc.Body[i].Sub = append(doc.Body[i].Sub, o)
+		*at = append(*at, o)
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return err
@@ -147,4 +163,15 @@ func WriteOPML(w io.Writer, title string, subs []Subscription) error {
 	}
 	_, err := io.WriteString(w, "\n")
 	return err
+}
+
+// folder is what is in the folder of that name, which is made if need be.
+func folder(in *[]opmlOutline, name string) *[]opmlOutline {
+	for i := range *in {
+		if o := &(*in)[i]; o.Text == name && o.URL == "" {
+			return &o.Sub
+		}
+	}
+	*in = append(*in, opmlOutline{Text: xmlText(name)})
+	return &(*in)[len(*in)-1].Sub
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
@@ -37,6 +38,7 @@ type Entry struct {
 	HTML       string // the fuller of content and summary; hostile
 	Categories []string
 	Enclosures []Enclosure
+	BadDate    bool `json:",omitempty"` // it has a date that cannot be
 }
 
 // Enclosure is a file that belongs to an entry.
@@ -155,6 +157,7 @@ func entry(it *gofeed.Item) Entry {
 		}
 	}
 	e.Published, e.Updated = sane(it.PublishedParsed), sane(it.UpdatedParsed)
+	e.BadDate = it.Published != "" && e.Published.IsZero() || it.Updated != "" && e.Updated.IsZero()
 	for _, c := range it.Enclosures {
 		if c != nil && c.URL != "" {
 			e.Enclosures = append(e.Enclosures, Enclosure{URL: c.URL, Type: c.Type, Length: octets(c.Length)})
@@ -162,6 +165,37 @@ func entry(it *gofeed.Item) Entry {
 	}
 	e.complete()
 	return e
+}
+
+// resolve makes links and enclosures absolute: what is relative counts from the site
+// (as in the feed's own link), and that from where the document was.
+func (f *Feed) resolve(document string) {
+	base, err := url.Parse(document)
+	if err != nil {
+		return
+	}
+	f.Link = absolute(base, f.Link)
+	if site, err := url.Parse(f.Link); err == nil && site.Host != "" {
+		base = site
+	}
+	for i := range f.Entries {
+		e := &f.Entries[i]
+		e.Link = absolute(base, e.Link)
+		for j := range e.Enclosures {
+			e.Enclosures[j].URL = absolute(base, e.Enclosures[j].URL)
+		}
+	}
+}
+
+func absolute(base *url.URL, ref string) string {
+	if ref == "" || strings.HasPrefix(ref, "http://") || strings.HasPrefix(ref, "https://") {
+		return ref
+	}
+	u, err := base.Parse(strings.TrimSpace(ref))
+	if err != nil {
+		return ref
+	}
+	return u.String()
 }
 
 // complete fills in what can be told from the rest.

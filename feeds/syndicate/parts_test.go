@@ -5,11 +5,13 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 )
 
 func TestGuard(t *testing.T) {
@@ -81,7 +83,7 @@ func TestDraftHoldsNoForeignField(t *testing.T) {
 		id: messageID(entryKey("http://a/", "1"), "aaaaaaaa", feedKey("http://a/")), group: "mesh.news", feedURL: "http://a.example/f",
 		feed:  &Feed{Title: "F\r\nControl: newgroup x"},
 		entry: &Entry{Title: "T\r\nApproved: me", Author: "A\nB: c", Link: "http://a.example/1\r\nX: y", Categories: []string{"k\r\nl"}, Enclosures: []Enclosure{{URL: "http://a.example/" + strings.Repeat("ü", 100) + ".mp3", Type: "audio/mpeg\r\nX: y", Length: 5}}},
-		text:  "Hallo\n.dot", html: "<p>Hallo</p>", date: time.Unix(1e9, 0),
+		page:  content.Page{Text: "Hallo\n.dot", Safe: "<p>Hallo</p>"}, date: time.Unix(1e9, 0),
 		files: []attachment{{"b.bin", "application/octet-stream", strings.NewReader("abc")}},
 	}
 	var body bytes.Buffer
@@ -104,13 +106,16 @@ func TestDraftHoldsNoForeignField(t *testing.T) {
 }
 
 func TestOPML(t *testing.T) {
-	in := []Subscription{{"http://a.example/f", "A & B", "News/Local"}, {"http://b.example/f", "B", ""}}
+	in := []Subscription{{"http://a.example/f", "A & B", "News/Local", "feeds.news.local"}, {"http://c.example/f", "C", "News", "mesh.talk"}, {"http://b.example/f", "B", "", ""}}
 	var w bytes.Buffer
 	if err := WriteOPML(&w, "subs", in); err != nil {
 		t.Fatal(err)
 	}
+	if strings.Count(w.String(), `text="News"`) != 1 || strings.Count(w.String(), `text="Local"`) != 1 {
+		t.Errorf("folders:\n%s", w.String())
+	}
 	out, skipped, err := ReadOPML(&w)
-	if err != nil || len(skipped) != 0 || len(out) != 2 || out[0].Title != "A & B" {
+	if err != nil || len(skipped) != 0 || !reflect.DeepEqual(in, out) {
 		t.Fatalf("%v %v %v", out, skipped, err)
 	}
 	_, skipped, err = ReadOPML(strings.NewReader(`<opml><body><outline xmlUrl="file:///etc/passwd"/><outline xmlUrl="http://u:p@x/"/></body></opml>`))

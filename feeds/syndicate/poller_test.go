@@ -46,7 +46,7 @@ func newNode(t testing.TB, c *clock, host string) *node {
 	}
 	t.Cleanup(func() { db.Close() })
 	ag := &agent.Agent{Host: host, Spool: store, State: db, Now: c.now, Peers: agent.PeerList{{Name: "n0"}, {Name: "n1"}, {Name: "n2"}}}
-	p, err := NewPoller(Config{State: db, Agent: ag, Spool: store, Read: content.ReadHTML, Now: c.now,
+	p, err := NewPoller(Config{State: db, Agent: ag, Spool: store, Now: c.now,
 		Fetcher: Fetcher{Agent: "litfass-test", Guard: Guard{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}})
 	if err != nil {
 		t.Fatal(err)
@@ -307,5 +307,29 @@ func TestOnePollsAllShare(t *testing.T) {
 		if got := len(n.all(t)); got < entries-3 || got > entries {
 			t.Errorf("node %d has %d of %d entries", i, got, entries)
 		}
+	}
+}
+
+// TestForgedNews: whoever sends articles that look like those of a feed puts our poll off
+// for a day at most.
+func TestForgedNews(t *testing.T) {
+	o, n, c := start(t)
+	o.put("1", "x", "y")
+	s, err := n.Add(context.Background(), o.URL+"/feed.xml", "mesh.news", LinkEnclosures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		c.advance(20 * time.Minute)
+		id := messageID(entryKey(s.URL, fmt.Sprint(i)), "aaaaaaaa", feedKey(s.URL))
+		if err := n.Follow(context.Background(), spool.Entry{Overview: article.Overview{ID: id}, Arrived: c.now(), Via: spool.Via{How: spool.Relayed}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, at := n.due(); at.After(s.Polled.Add(25 * time.Hour)) {
+			t.Fatalf("after %d articles the feed is asked %v after the last poll", i+1, at.Sub(s.Polled))
+		}
+	}
+	if _, at := n.due(); at.Before(s.Polled.Add(20 * time.Hour)) {
+		t.Errorf("what the mesh brings does not put the poll off: %v", at.Sub(s.Polled))
 	}
 }
