@@ -253,15 +253,7 @@ func (f *Forum) prepare() (err error) {
 	if f.texts, err = loadTexts(); err != nil {
 		return err
 	}
-	if err := f.loadAssets(); err != nil {
-		return err
-	}
-	for _, t := range f.texts {
-		if t.pages, err = t.loadPages(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return f.loadAssets()
 }
 
 // protect puts the safety of every answer in front of the pages.

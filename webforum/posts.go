@@ -92,7 +92,11 @@ func (w *postWriter) post(p *post) error {
 	w.b.WriteString(string(p.Body))
 	w.b.WriteString(`</div>`)
 	if len(p.Files) > 0 {
-		if err := w.tx.pages["thread"].ExecuteTemplate(&w.b, "files", p.Files); err != nil {
+		t, err := w.tx.page("thread")
+		if err == nil {
+			err = t.ExecuteTemplate(&w.b, "files", p.Files)
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -8,12 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
-	"io/fs"
 	"net/http"
 	"net/url"
 	"path"
-	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -198,13 +195,11 @@ func (v *visitor) render(p *page) {
 	buf := buffers.Get().(*bytes.Buffer)
 	defer buffers.Put(buf)
 	buf.Reset()
-	t := v.tx.pages[p.Name]
-	if t == nil {
-		v.Log.Error("forum: no template", "name", p.Name)
-		http.Error(v.w, "500", http.StatusInternalServerError)
-		return
+	t, err := v.tx.page(p.Name)
+	if err == nil {
+		err = t.Execute(buf, p)
 	}
-	if err := t.Execute(buf, p); err != nil {
+	if err != nil {
 		v.Log.Error("forum: template", "name", p.Name, "error", err)
 		http.Error(v.w, "500: this page cannot be shown; the operator finds the reason in the log.", http.StatusInternalServerError)
 		return
@@ -273,59 +268,6 @@ func (v *visitor) unchanged(marks ...any) bool {
 func (v *visitor) redirect(to string) {
 	v.w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(v.w, v.r, to, http.StatusSeeOther)
-}
-
-func (t *texts) loadPages() (map[string]*template.Template, error) {
-	names, err := fs.Glob(templateFiles, "templates/*.html")
-	if err != nil {
-		return nil, err
-	}
-	base := template.New("base.html").Funcs(template.FuncMap{"magnet": magnet, "dots": dots, "pair": pairOf})
-	frame := []string{"templates/base.html", "templates/parts.html"}
-	for _, n := range frame {
-		if base, err = t.parse(base, n); err != nil {
-			return nil, err
-		}
-	}
-	base = base.Lookup("base.html")
-	out := map[string]*template.Template{}
-	for _, n := range names {
-		if slices.Contains(frame, n) {
-			continue
-		}
-		p, err := base.Clone()
-		if err != nil {
-			return nil, err
-		}
-		if _, err = t.parse(p, n); err != nil {
-			return nil, err
-		}
-		out[strings.TrimSuffix(path.Base(n), ".html")] = p
-	}
-	return out, nil
-}
-
-// parse reads one file of templates into a set, under the file's name.
-func (t *texts) parse(set *template.Template, name string) (*template.Template, error) {
-	b, err := templateFiles.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	return set.New(path.Base(name)).Parse(t.spell(string(b)))
-}
-
-var plainText = regexp.MustCompile(`{{(?:\$p?|\.A)?\.T "([a-z0-9.-]+)"}}`)
-
-// spell writes the texts that nothing is filled into straight into a template: looking
-// them up each time would be a third of what a page's frame takes.
-func (t *texts) spell(source string) string {
-	return plainText.ReplaceAllStringFunc(source, func(s string) string {
-		key := plainText.FindStringSubmatch(s)[1]
-		if !t.has(key) {
-			return s
-		}
-		return template.HTMLEscapeString(t.T(key))
-	})
 }
 
 // pair hands two things to a template.

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"embed"
 	"fmt"
-	"html/template"
 	"io/fs"
 	"path"
 	"sort"
@@ -22,7 +21,7 @@ var textFiles embed.FS
 type texts struct {
 	lang  string // of the file's name, as in the lang attribute
 	words map[string]string
-	pages map[string]*template.Template // in this language
+	pages pages
 }
 
 func loadTexts() (map[string]*texts, error) {
