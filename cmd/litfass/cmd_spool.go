@@ -119,7 +119,8 @@ func cmdSpoolExpire(c *call) error {
 	if c.json {
 		return c.printJSON(e)
 	}
-	fmt.Fprintf(c.out, "expired: %+v\n", e)
+	fmt.Fprintf(c.out, "%d articles gone; %d segments dropped, %d written anew without what was removed: %s freed\n",
+		e.Articles, e.Segments, e.Compacted, human(e.Bytes))
 	return nil
 }
 
@@ -154,10 +155,11 @@ func cmdSpoolReindex(c *call) error {
 	if err != nil {
 		return err
 	}
+	took := time.Since(begin).Seconds()
 	if c.json {
-		return c.printJSON(st)
+		return c.printJSON(map[string]any{"seconds": took, "articles": st.Articles, "groups": st.Groups, "octets": st.Disk})
 	}
-	fmt.Fprintf(c.out, "index made anew in %.1f s: %d articles in %d groups, %s\n", time.Since(begin).Seconds(), st.Articles, st.Groups, human(st.Disk))
+	fmt.Fprintf(c.out, "index made anew in %.1f s: %d articles in %d groups, %s\n", took, st.Articles, st.Groups, human(st.Disk))
 	return nil
 }
 

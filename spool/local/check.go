@@ -70,12 +70,12 @@ func (s *Spool) Stats() Stats {
 
 // Report is what Check found.
 type Report struct {
-	Segments int
-	Records  int   // sound records
-	Dead     int   // of them removed ones
-	Bytes    int64 // read
-	Rows     int   // places in the index
-	Problems []string
+	Segments int      `json:"segments"`
+	Records  int      `json:"articles"` // sound records
+	Dead     int      `json:"removed"`  // of them removed ones
+	Bytes    int64    `json:"octets"`   // read
+	Rows     int      `json:"places"`   // in the index
+	Problems []string `json:"problems"`
 }
 
 const maxProblems = 1000
@@ -90,7 +90,7 @@ func (r *Report) problem(format string, args ...any) {
 // log. The spool may be used meanwhile. The error means that it could not go on;
 // what is wrong with the spool stands in the report. told may be nil.
 func (s *Spool) Check(ctx context.Context, told Progress) (Report, error) {
-	var r Report
+	r := Report{Problems: []string{}} // in JSON a list, if an empty one
 	if err := s.rlock(ctx); err != nil {
 		return r, err
 	}

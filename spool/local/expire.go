@@ -20,10 +20,10 @@ import (
 
 // Expired is what a sweep did.
 type Expired struct {
-	Articles  int   // articles that are gone
-	Segments  int   // segments dropped
-	Compacted int   // segments rewritten without their dead articles
-	Bytes     int64 // octets that the log is smaller
+	Articles  int   `json:"articles"`  // articles that are gone
+	Segments  int   `json:"segments"`  // segments dropped
+	Compacted int   `json:"compacted"` // segments rewritten without their dead articles
+	Bytes     int64 `json:"octets"`    // octets that the log is smaller
 }
 
 // keepOf returns how long a group keeps articles; 0: until room is needed.
