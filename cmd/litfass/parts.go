@@ -89,7 +89,7 @@ func (s *server) greet() {
 			host, port, _ := net.SplitHostPort(a)
 			switch p.name {
 			case "nntp":
-				fmt.Fprintf(&b, "  newsreader    news://%s   for example: NNTPSERVER=%s tin -r -p %s, or slrn -h %s:%s\n", a, host, port, host, port)
+				fmt.Fprintf(&b, "  newsreader    news://%s   for example: NNTPSERVER=%s tin -r -p %s (y: all groups), or slrn -h %s:%s\n", a, host, port, host, port)
 			case "http":
 				fmt.Fprintf(&b, "  browser       http://%s/\n  feed reader   http://%[1]s/g/%s/feed.atom\n", a, firstGroups[0][0])
 			case "smtp":
