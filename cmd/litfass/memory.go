@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -21,6 +22,8 @@ const (
 	restTick   = 2 * time.Second
 	restOctets = 1 << 20 // allocated in a tick: more is work, less is rest
 	restWorth  = 4 << 20 // allocated since memory was given back: less is not worth a collection
+	restSoon   = 2       // ticks
+	restLate   = 7       // ticks: longer than the search index waits for more articles
 )
 
 // What is mapped of files (the program, half of which a start touches; the indexes)
@@ -57,8 +60,9 @@ func (s *server) startMemory(context.Context) (*part, error) {
 	}}, nil
 }
 
-// rest watches how much is allocated, and gives memory back after two ticks of
-// rest, and once more after five: what was kept for who might come is gone then.
+// rest watches how much is allocated, and gives memory back after restSoon ticks of
+// rest, and once more after restLate: what was kept for who might come is gone then,
+// from the pools too, which outlive one collection.
 func rest(ctx context.Context) {
 	tick := time.NewTicker(restTick)
 	defer tick.Stop()
@@ -78,11 +82,16 @@ func rest(ctx context.Context) {
 			quiet = 0
 		}
 		last = now
-		if first := quiet == 2 && now-given > restWorth; first || quiet == 5 && again {
+		switch {
+		case quiet == restSoon && now-given > restWorth:
 			debug.FreeOSMemory()
-			given, again = now, first
+			given, again, released = now, true, time.Time{}
+		case quiet == restLate && again:
+			runtime.GC()
+			debug.FreeOSMemory()
+			given, again, released = now, false, time.Time{}
 		}
-		if quiet >= 2 && time.Since(released) > filesEvery && residentFiles() > filesWorth {
+		if quiet >= restSoon && time.Since(released) > filesEvery && residentFiles() > filesWorth {
 			released = time.Now()
 			_, _ = releaseFiles() // without it they are resident, that is all
 		}

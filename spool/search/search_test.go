@@ -170,6 +170,11 @@ func TestLone(t *testing.T) {
 	if x.Done() != e.Seq {
 		t.Errorf("done %d of %d after the wait", x.Done(), e.Seq)
 	}
+	for lang, l := range x.writer.lexica {
+		if len(l.known) > 0 {
+			t.Errorf("at rest it remembers %d words of %q", len(l.known), lang)
+		}
+	}
 	x.fail = errors.New("the disk is tired")
 	e = put(t, m, "3", "mesh.talk", "a@a.example", "s", "Mon, 02 Mar 2026 10:00:00 +0000", "roof")
 	if err := x.Follow(ctx, e); err == nil {
