@@ -19,7 +19,7 @@ type feedLister struct {
 }
 
 // maxThreadFeed is how many of a thread's articles its feed may look at.
-const maxThreadFeed = 200
+const maxThreadFeed = 600
 
 func (l feedLister) Thread(ctx context.Context, g article.Group, root article.ID) ([]spool.Entry, string, error) {
 	_, stamp, err := l.threads.Stamp(root)

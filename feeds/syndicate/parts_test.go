@@ -148,13 +148,20 @@ func TestRhythm(t *testing.T) {
 }
 
 func TestWriters(t *testing.T) {
-	o := Out{ID: "urn:a", Title: "T <\x01>", Self: "http://n/f", Page: "http://n/", Next: "http://n/f?p=2", Updated: time.Unix(1e9, 0), Podcast: true,
+	o := Out{ID: "urn:a", Title: "T <\x01>", Self: "http://n/f", Page: "http://n/", Next: "http://n/f?p=2", Updated: time.Unix(1e9, 0), Podcast: true, Image: "http://n/c.png",
 		Items: []OutItem{{ID: "mid:1@x", Title: "one", Author: "Alice", Page: "http://n/1", Date: time.Unix(1e9, 0), HTML: "<p>]]>&amp;</p>", InReplyTo: "mid:0@x",
-			Files: []OutFile{{URL: "http://n/t/a.mp3", Type: "audio/mpeg", Name: "a.mp3", Length: 9, Torrent: "http://n/t/a.torrent", Magnet: "magnet:?xt=urn:btih:00"}}}}}
+			Files: []OutFile{{URL: "http://n/c.png", Type: "image/png", Name: "c.png"}, {URL: "http://n/t/a.mp3", Type: "audio/mpeg", Name: "a.mp3", Length: 9, Torrent: "http://n/t/a.torrent", Magnet: "magnet:?xt=urn:btih:00"}}}}}
 	for name, write := range map[string]func(io.Writer) error{"atom": o.WriteAtom, "rss": o.WriteRSS, "json": o.WriteJSON} {
 		var w bytes.Buffer
 		if err := write(&w); err != nil {
 			t.Fatal(name, err)
+		}
+		if name == "rss" {
+			for _, want := range []string{`<itunes:image href="http://n/c.png">`, "<itunes:type>episodic", "<itunes:episodeType>full", `<itunes:category text="News">`, `<enclosure url="http://n/t/a.mp3" length="9" type="audio/mpeg">`, "<itunes:explicit>false"} {
+				if !strings.Contains(w.String(), want) {
+					t.Errorf("no %s in\n%s", want, w.String())
+				}
+			}
 		}
 		if !strings.Contains(w.String(), "magnet:?xt=urn:btih:00") {
 			t.Errorf("%s: no magnet beside the enclosure", name)
@@ -163,7 +170,7 @@ func TestWriters(t *testing.T) {
 		if err != nil || len(f.Entries) != 1 {
 			t.Fatalf("%s: %v\n%s", name, err, w.String())
 		}
-		if e := f.Entries[0]; e.ID != "mid:1@x" || e.HTML != "<p>]]>&amp;</p>" || len(e.Enclosures) != 1 || !e.Published.Equal(time.Unix(1e9, 0)) {
+		if e := f.Entries[0]; e.ID != "mid:1@x" || e.HTML != "<p>]]>&amp;</p>" || len(e.Enclosures) == 0 || e.Enclosures[len(e.Enclosures)-1].URL != "http://n/t/a.mp3" || !e.Published.Equal(time.Unix(1e9, 0)) {
 			t.Errorf("%s: %+v", name, e)
 		}
 	}

@@ -117,6 +117,14 @@ func (s *Site) group(f format) http.HandlerFunc {
 		if next > 0 {
 			o.Next = s.URL + path + "/feed." + f.name + "?before=" + strconv.FormatUint(next, 10)
 		}
+		if hi < g.High {
+			prev, err := s.newer(r.Context(), g, hi)
+			if err != nil {
+				s.fail(w, err)
+				return
+			}
+			o.Prev = s.URL + path + "/feed." + f.name + prev
+		}
 		s.send(w, f, o)
 	}
 }
@@ -148,7 +156,7 @@ func (s *Site) page(ctx context.Context, g spool.GroupInfo, hi uint64) (out []sp
 				lo = g.Low + 1
 			}
 			if lo > g.Low && len(out) > 0 {
-				next = out[0].Places[0].Number
+				next = numberIn(out[0], g.Name)
 			}
 			break
 		}
@@ -159,11 +167,43 @@ func (s *Site) page(ctx context.Context, g spool.GroupInfo, hi uint64) (out []sp
 	return out, next, nil
 }
 
+// numberIn is an article's number in a group: crossposts have others elsewhere.
+func numberIn(e spool.Entry, g article.Group) uint64 {
+	for _, p := range e.Places {
+		if p.Group == g {
+			return p.Number
+		}
+	}
+	return 0
+}
+
+// newer is the query of the page before the one that ends with number hi.
+func (s *Site) newer(ctx context.Context, g spool.GroupInfo, hi uint64) (query string, err error) {
+	n, last := 0, uint64(0)
+	for e, err := range s.Spool.Range(ctx, g.Name, hi+1, g.High) {
+		if err != nil {
+			return "", err
+		}
+		last = numberIn(e, g.Name)
+		if n++; n == s.perPage() {
+			break
+		}
+	}
+	if n < s.perPage() || last >= g.High {
+		return "", nil
+	}
+	return "?before=" + strconv.FormatUint(last+1, 10), nil
+}
+
 // everything is the feed of all groups that anybody may read.
 func (s *Site) everything(f format) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		last := s.Spool.Last()
-		if s.unchanged(w, r, fmt.Sprintf("%s-all-%d", f.name, last)) {
+		newest := s.Spool.Last()
+		last := newest
+		if before, err := strconv.ParseUint(r.FormValue("before"), 10, 64); err == nil && before > 0 {
+			last = min(last, spool.Seq(before-1))
+		}
+		if s.unchanged(w, r, fmt.Sprintf("%s-all-%d-%d", f.name, newest, last)) {
 			return
 		}
 		var entries []spool.Entry
@@ -176,9 +216,16 @@ func (s *Site) everything(f format) http.HandlerFunc {
 				s.fail(w, err)
 				return
 			}
+			if e.Seq > last {
+				break
+			}
 			if s.readable(r, e) && e.Has&article.HasControl == 0 {
 				entries = append(entries, e)
 			}
+		}
+		older := after // where the next page ends
+		if cut := len(entries) - s.perPage(); cut > 0 {
+			older = entries[cut-1].Seq
 		}
 		entries = entries[max(0, len(entries)-s.perPage()):]
 		for i, j := 0, len(entries)-1; i < j; i, j = i+1, j-1 {
@@ -187,6 +234,12 @@ func (s *Site) everything(f format) http.HandlerFunc {
 		o := s.out(r.Context(), entries)
 		o.ID, o.Title = "urn:litfass:all:"+url.PathEscape(s.Name), s.Name
 		o.Page, o.Self = s.URL+"/", s.URL+"/feed."+f.name
+		if last < newest {
+			o.Self += "?before=" + strconv.FormatUint(uint64(last)+1, 10)
+		}
+		if older > 0 {
+			o.Next = s.URL + "/feed." + f.name + "?before=" + strconv.FormatUint(uint64(older)+1, 10)
+		}
 		s.send(w, f, o)
 	}
 }
@@ -216,7 +269,7 @@ func (s *Site) person(f format) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id := r.PathValue("identity")
 		path := "/u/" + url.PathEscape(id) + "/"
-		entries, stamp, err := s.More.Person(r.Context(), id, s.perPage())
+		entries, stamp, err := s.More.Person(r.Context(), id, s.wanted(r))
 		s.listed(w, r, f, listing{entries, stamp, "urn:litfass:person:" + url.PathEscape(id), "", path, path + "feed." + f.name}, err)
 	}
 }
@@ -224,7 +277,7 @@ func (s *Site) person(f format) http.HandlerFunc {
 func (s *Site) search(f format) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		q := r.FormValue("q")
-		entries, stamp, err := s.More.Search(r.Context(), q, s.perPage())
+		entries, stamp, err := s.More.Search(r.Context(), q, s.wanted(r))
 		args := "?q=" + url.QueryEscape(q)
 		s.listed(w, r, f, listing{entries, stamp, "urn:litfass:search:" + url.QueryEscape(q), q, "/search" + args, "/search/feed." + f.name + args}, err)
 	}
@@ -242,22 +295,55 @@ func (s *Site) listed(w http.ResponseWriter, r *http.Request, f format, l listin
 		s.fail(w, err)
 		return
 	}
-	if l.stamp != "" && s.unchanged(w, r, f.name+"-"+hash32(20, l.id, l.stamp)) {
+	n := pageNumber(r)
+	if l.stamp != "" && s.unchanged(w, r, f.name+"-"+hash32(20, l.id, l.stamp, strconv.Itoa(n))) {
 		return
 	}
 	var entries []spool.Entry
 	for _, e := range l.entries {
-		if s.readable(r, e) && len(entries) < s.perPage() {
+		if s.readable(r, e) {
 			entries = append(entries, e)
 		}
 	}
-	o := s.out(r.Context(), entries)
-	o.ID, o.Title, o.Page, o.Self = l.id, l.title, s.URL+l.page, s.URL+l.own
+	from := min((n-1)*s.perPage(), len(entries))
+	to := min(from+s.perPage(), len(entries))
+	o := s.out(r.Context(), entries[from:to])
+	o.ID, o.Title, o.Page = l.id, l.title, s.URL+l.page
+	at := func(n int) string {
+		switch {
+		case n == 1:
+			return s.URL + l.own
+		case strings.Contains(l.own, "?"):
+			return s.URL + l.own + "&page=" + strconv.Itoa(n)
+		}
+		return s.URL + l.own + "?page=" + strconv.Itoa(n)
+	}
+	if o.Self = at(n); n > 1 {
+		o.Prev = at(n - 1)
+	}
+	if to < len(entries) && n < maxPages {
+		o.Next = at(n + 1)
+	}
 	if o.Title == "" && len(o.Items) > 0 {
 		o.Title = o.Items[len(o.Items)-1].Title
 	}
 	s.send(w, f, o)
 }
+
+// maxPages is how far back feeds of threads, people and searches go.
+const maxPages = 20
+
+// pageNumber is the page that is asked for, 1 the newest.
+func pageNumber(r *http.Request) int {
+	n, err := strconv.Atoi(r.FormValue("page"))
+	if err != nil {
+		return 1
+	}
+	return max(1, min(n, maxPages))
+}
+
+// wanted is how many entries tell a page and whether there is another.
+func (s *Site) wanted(r *http.Request) int { return pageNumber(r)*s.perPage() + 1 }
 
 // unchanged sets the validator and answers 304 if the client has it: RFC 9110
 // §13.1.2; If-Modified-Since is not looked at where both come.
@@ -307,8 +393,11 @@ func (s *Site) out(ctx context.Context, entries []spool.Entry) *Out {
 		if o.Updated.Before(e.Arrived) {
 			o.Updated = e.Arrived
 		}
-		for _, f := range it.Files {
-			o.Podcast = o.Podcast || strings.HasPrefix(f.Type, "audio/")
+		for i := range it.Files {
+			o.Podcast = o.Podcast || it.Files[i].played()
+		}
+		if o.Image == "" {
+			o.Image = it.picture()
 		}
 		o.Items = append(o.Items, it)
 	}

@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/spool"
 )
 
 func filled(t testing.TB, n int) (*node, http.Handler) {
@@ -84,6 +86,95 @@ func TestGroupFeeds(t *testing.T) {
 	}
 	if w := get(h, "/g/no.such/feed.atom"); w.Code != 404 {
 		t.Errorf("no such group: %d", w.Code)
+	}
+}
+
+// lists is a Lister of everything.
+type lists struct{ n *node }
+
+func (l lists) all(limit int) (out []spool.Entry, stamp string, err error) {
+	for e, err := range l.n.store.Since(context.Background(), 0) {
+		if err != nil {
+			return nil, "", err
+		}
+		out = append(out, e)
+	}
+	slices.Reverse(out)
+	return out[:min(len(out), limit)], "1", nil
+}
+
+func (l lists) Thread(context.Context, article.Group, article.ID) ([]spool.Entry, string, error) {
+	return l.all(1000)
+}
+func (l lists) Person(_ context.Context, _ string, limit int) ([]spool.Entry, string, error) {
+	return l.all(limit)
+}
+func (l lists) Search(_ context.Context, _ string, limit int) ([]spool.Entry, string, error) {
+	return l.all(limit)
+}
+
+// TestPaging: every feed holds all its articles, each once, over its pages (RFC 5005 §3),
+// and there is a way back from each; crossposts have other numbers in the other group.
+func TestPaging(t *testing.T) {
+	n, _ := filled(t, 0)
+	ctx := context.Background()
+	if err := n.store.PutGroups(ctx, spool.GroupInfo{Name: "a.first", Status: spool.PostOpen}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 75 {
+		groups := "mesh.news"
+		if i%2 == 0 {
+			groups = "a.first,mesh.news"
+		}
+		d := &article.Draft{Header: [][2]string{{"From", "a@a.example"}, {"Newsgroups", groups}, {"Subject", fmt.Sprint(i)}}, Body: strings.NewReader("x\r\n")}
+		if _, err := n.agent.Inject(ctx, d, agent.Origin{Door: "feed"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mux := http.NewServeMux()
+	(&Site{URL: "http://n.example", Name: "n", Spool: n.store, More: lists{n}}).Register(mux)
+	link := func(body, rel string) string {
+		_, rest, ok := strings.Cut(body, `rel="`+rel+`" type="application/atom+xml" href="http://n.example`)
+		href, _, _ := strings.Cut(rest, `"`)
+		if !ok {
+			return ""
+		}
+		return strings.ReplaceAll(href, "&amp;", "&")
+	}
+	for _, path := range []string{"/g/mesh.news/feed.atom", "/feed.atom", "/g/mesh.news/t/x@y/feed.atom", "/u/abc/feed.atom", "/search/feed.atom?q=x+y"} {
+		ids, back, etags := map[string]bool{}, "", map[string]bool{}
+		for at := path; at != ""; {
+			w := get(mux, at)
+			f, err := Parse(w.Body.Bytes(), "", Bounds{})
+			if err != nil || w.Code != 200 {
+				t.Fatalf("%s: %d %v", at, w.Code, err)
+			}
+			body := w.Body.String()
+			if self := link(body, "self"); self != at && path == at[:min(len(path), len(at))] {
+				t.Errorf("%s says it is %s", at, self)
+			}
+			if prev := link(body, "previous"); path != "/feed.atom" && prev != back {
+				t.Errorf("%s: before it comes %q, not %q", at, prev, back)
+			}
+			for _, e := range f.Entries {
+				if ids[e.ID] {
+					t.Errorf("%s: %s twice", at, e.Title)
+				}
+				ids[e.ID] = true
+			}
+			if etag := w.Header().Get("ETag"); etags[etag] {
+				t.Errorf("%s: the validator of another page", at)
+			} else {
+				etags[etag] = true
+			}
+			back, at = at, link(body, "next")
+			if len(etags) > 9 {
+				t.Fatalf("%s: paging does not end", path)
+			}
+		}
+		if len(ids) != 75 {
+			t.Errorf("%s: %d of 75 articles", path, len(ids))
+		}
 	}
 }
 

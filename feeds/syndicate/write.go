@@ -21,8 +21,8 @@ type Out struct {
 	Next, Prev  string // older and newer pages (RFC 5005), or ""
 	Updated     time.Time
 	Items       []OutItem
-	Podcast     bool // add the itunes fields that players need
-	Image       string
+	Podcast     bool   // add the itunes fields that players need
+	Image       string // cover of a podcast, or ""
 }
 
 // OutItem is one article in an Out.
@@ -60,14 +60,15 @@ type atomText struct {
 }
 
 type atomEntry struct {
-	ID       string         `xml:"id"`
-	Title    string         `xml:"title"`
-	Updated  string         `xml:"updated"`
-	Author   string         `xml:"author>name"`
-	Links    []atomLink     `xml:"link"`
-	Reply    *atomReply     `xml:"thr:in-reply-to"`
-	Category []atomCategory `xml:"category"`
-	Content  atomText       `xml:"content"`
+	ID        string         `xml:"id"`
+	Title     string         `xml:"title"`
+	Published string         `xml:"published"`
+	Updated   string         `xml:"updated"`
+	Author    string         `xml:"author>name"`
+	Links     []atomLink     `xml:"link"`
+	Reply     *atomReply     `xml:"thr:in-reply-to"`
+	Category  []atomCategory `xml:"category"`
+	Content   atomText       `xml:"content"`
 }
 
 type atomReply struct {
@@ -118,7 +119,7 @@ func (o *Out) WriteAtom(w io.Writer) error {
 }
 
 func (it *OutItem) atom() atomEntry {
-	e := atomEntry{ID: it.ID, Title: xmlText(it.Title), Author: xmlText(it.Author), Updated: it.Date.UTC().Format(time.RFC3339),
+	e := atomEntry{ID: it.ID, Title: xmlText(it.Title), Author: xmlText(it.Author), Published: it.Date.UTC().Format(time.RFC3339), Updated: it.Date.UTC().Format(time.RFC3339),
 		Content: atomText{"html", xmlText(it.HTML)}, Links: []atomLink{{Rel: "alternate", Type: "text/html", Href: it.Page}}}
 	if it.InReplyTo != "" {
 		e.Reply = &atomReply{it.InReplyTo}
@@ -127,15 +128,54 @@ func (it *OutItem) atom() atomEntry {
 		e.Category = append(e.Category, atomCategory{xmlText(c)})
 	}
 	for _, f := range it.Files {
-		e.Links = append(e.Links, atomLink{Rel: "enclosure", Type: f.Type, Href: f.URL, Length: strconv.FormatInt(f.Length, 10), Title: xmlText(f.Name)})
-		if f.Torrent != "" {
-			e.Links = append(e.Links, atomLink{Rel: "related", Type: "application/x-bittorrent", Href: f.Torrent})
-		}
-		if f.Magnet != "" {
-			e.Links = append(e.Links, atomLink{Rel: "related", Href: f.Magnet, Title: "magnet"})
-		}
+		e.Links = append(append(e.Links, f.link()), f.torrents()...)
 	}
 	return e
+}
+
+func (f *OutFile) link() atomLink {
+	l := atomLink{Rel: "enclosure", Type: f.Type, Href: f.URL, Title: xmlText(f.Name)}
+	if f.Length > 0 {
+		l.Length = strconv.FormatInt(f.Length, 10)
+	}
+	return l
+}
+
+// torrents are the ways to the same file from other nodes.
+func (f *OutFile) torrents() (out []atomLink) {
+	if f.Torrent != "" {
+		out = append(out, atomLink{Rel: "related", Type: "application/x-bittorrent", Href: f.Torrent})
+	}
+	if f.Magnet != "" {
+		out = append(out, atomLink{Rel: "related", Href: f.Magnet, Title: "magnet"})
+	}
+	return out
+}
+
+// played says whether a player plays the file.
+func (f *OutFile) played() bool {
+	return strings.HasPrefix(f.Type, "audio/") || strings.HasPrefix(f.Type, "video/")
+}
+
+// picture is the address of the article's first picture that players can show, or "".
+func (it *OutItem) picture() string {
+	for _, f := range it.Files {
+		if f.Type == "image/png" || f.Type == "image/jpeg" {
+			return f.URL
+		}
+	}
+	return ""
+}
+
+// main is the file that is the enclosure where there can be one only: what is played,
+// before pictures and papers. -1: there is none.
+func (it *OutItem) main() int {
+	for i := range it.Files {
+		if it.Files[i].played() {
+			return i
+		}
+	}
+	return min(len(it.Files), 1) - 1
 }
 
 func writeXML(w io.Writer, v any) error {
@@ -168,10 +208,16 @@ type rssItem struct {
 	Links       []atomLink    `xml:"atom:link"`
 	Author      string        `xml:"itunes:author,omitempty"`
 	Explicit    string        `xml:"itunes:explicit,omitempty"`
+	Episode     string        `xml:"itunes:episodeType,omitempty"`
+	Image       *rssImage     `xml:"itunes:image"`
 }
 
 type rssImage struct {
 	Href string `xml:"href,attr"`
+}
+
+type rssGenre struct {
+	Text string `xml:"text,attr"`
 }
 
 type rssChannel struct {
@@ -184,7 +230,9 @@ type rssChannel struct {
 	Links       []atomLink `xml:"atom:link"`
 	Author      string     `xml:"itunes:author,omitempty"`
 	Explicit    string     `xml:"itunes:explicit,omitempty"`
+	Kind        string     `xml:"itunes:type,omitempty"`
 	Image       *rssImage  `xml:"itunes:image"`
+	Subject     *rssGenre  `xml:"itunes:category"`
 	Items       []rssItem  `xml:"item"`
 }
 
@@ -197,7 +245,14 @@ type rssFeed struct {
 	Channel rssChannel `xml:"channel"`
 }
 
-// WriteRSS writes RSS 2.0; an RSS item has one enclosure, the article's first file.
+func imageOf(address string) *rssImage {
+	if address == "" {
+		return nil
+	}
+	return &rssImage{address}
+}
+
+// WriteRSS writes RSS 2.0; an RSS item has one enclosure, other files are links.
 func (o *Out) WriteRSS(w io.Writer) error {
 	c := rssChannel{Title: xmlText(o.Title), Link: o.Page, Description: xmlText(o.Description), Language: o.Language,
 		Build: o.Updated.UTC().Format(time.RFC1123Z), TTL: 15, Links: []atomLink{{Rel: "self", Type: "application/rss+xml", Href: o.Self}}}
@@ -212,10 +267,7 @@ func (o *Out) WriteRSS(w io.Writer) error {
 	f := rssFeed{Version: "2.0", Atom: "http://www.w3.org/2005/Atom", DC: "http://purl.org/dc/elements/1.1/"}
 	if o.Podcast {
 		f.Itunes = "http://www.itunes.com/dtds/podcast-1.0.dtd"
-		c.Author, c.Explicit = c.Title, "false"
-		if o.Image != "" {
-			c.Image = &rssImage{o.Image}
-		}
+		c.Author, c.Explicit, c.Kind, c.Subject, c.Image = c.Title, "false", "episodic", &rssGenre{"News"}, imageOf(o.Image)
 	}
 	for _, it := range o.Items {
 		c.Items = append(c.Items, it.rss(o.Podcast))
@@ -231,17 +283,16 @@ func (it *OutItem) rss(podcast bool) rssItem {
 		r.Category = append(r.Category, xmlText(c))
 	}
 	if podcast {
-		r.Author, r.Explicit = r.Creator, "false"
+		r.Author, r.Explicit, r.Episode, r.Image = r.Creator, "false", "full", imageOf(it.picture())
 	}
-	if len(it.Files) > 0 {
-		f := it.Files[0]
-		r.Enclosure = &rssEnclosure{f.URL, f.Length, f.Type}
-		if f.Torrent != "" {
-			r.Links = append(r.Links, atomLink{Rel: "related", Type: "application/x-bittorrent", Href: f.Torrent})
+	first := it.main()
+	for i, f := range it.Files {
+		if i == first {
+			r.Enclosure = &rssEnclosure{f.URL, f.Length, f.Type}
+		} else {
+			r.Links = append(r.Links, f.link())
 		}
-		if f.Magnet != "" {
-			r.Links = append(r.Links, atomLink{Rel: "related", Href: f.Magnet, Title: "magnet"})
-		}
+		r.Links = append(r.Links, f.torrents()...)
 	}
 	return r
 }
