@@ -105,3 +105,22 @@ func FuzzReadHTML(f *testing.F) {
 		}
 	})
 }
+
+// TestFeedsShowHTML: of feeds' entries the HTML is shown, of all else the plain text.
+func TestFeedsShowHTML(t *testing.T) {
+	for id, want := range map[string]string{"<a.b.c@feed.invalid>": "<p>rich</p>", "<a.b.c@x.example>": ""} {
+		text := "From: a@b\nMessage-ID: " + id + "\nContent-Type: multipart/alternative; boundary=x\n\n--x\n\nplain\n--x\nContent-Type: text/html\n\n<p>rich<script>x</script>\n--x--\n"
+		wire, err := article.Normalize([]byte(text), article.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := article.Parse(wire, article.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := Of(a).Blocks(nil)
+		if len(blocks) != 1 || blocks[0].HTML != want || want == "" && blocks[0].Text != "plain" {
+			t.Errorf("%s: %+v", id, blocks)
+		}
+	}
+}

@@ -24,6 +24,7 @@ type Content struct {
 	Cut   bool    // parts were left out, for the bounds
 
 	nodes int
+	rich  bool // of alternatives, HTML is shown
 }
 
 // Part is one leaf of the MIME tree, or a file found in a text.
@@ -49,7 +50,7 @@ type Part struct {
 
 // Of reads the tree of an article. Text and files are decoded only when asked for.
 func Of(a *article.Article) *Content {
-	c := &Content{}
+	c := &Content{rich: strings.HasSuffix(string(a.ID()), "@"+FeedHost+">")}
 	h := header{}
 	for n, v := range a.Fields() {
 		h.add(n, v)
@@ -232,10 +233,22 @@ func (c *Content) multipart(typ string, params map[string]string, body []byte, d
 	}
 }
 
+// FeedHost is the right side of the Message-IDs of feeds' entries. Their HTML was made
+// harmless by a gateway of ours, and says more than the text beside it.
+const FeedHost = "feed.invalid"
+
 // alternatives keeps one child: the first that holds plain text with something in
-// it, else the last that can be read as text; the others are hidden, but for files.
+// it (of feeds' entries: the last that is HTML), else the last that can be read as text;
+// the others are hidden, but for files.
 func (c *Content) alternatives(kids [][2]int) {
 	pick := -1
+	for i, k := range kids {
+		for _, p := range c.Parts[k[0]:k[1]] {
+			if c.rich && p.Text && p.Type == "text/html" && len(bytes.TrimSpace(p.raw)) > 0 {
+				pick = i
+			}
+		}
+	}
 	for i, k := range kids {
 		for _, p := range c.Parts[k[0]:k[1]] {
 			if p.Text && p.Type == "text/plain" && len(bytes.TrimSpace(p.raw)) > 0 && pick < 0 {

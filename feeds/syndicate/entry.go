@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
@@ -23,7 +24,7 @@ import (
 
 // feedHost is the right side of the ids of feed articles. It is nobody's name, so
 // that nodes which poll the same feed make the same id.
-const feedHost = "feed.invalid"
+const feedHost = content.FeedHost
 
 var lower32 = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 
@@ -150,9 +151,14 @@ func word(name, fallback string) string {
 		name = fallback
 	}
 	for _, r := range name {
-		if r >= 128 || r < 32 {
-			return strings.ReplaceAll(mime.QEncoding.Encode("utf-8", name), "\r\n", "")
+		if r < 128 && r >= 32 {
+			continue
 		}
+		enc := mime.QEncoding
+		if strings.ContainsAny(name, "\"#$%&'(),.:;<>@[\\]^`{|}~") { // not in a phrase: RFC 2047 §5 (3)
+			enc = mime.BEncoding
+		}
+		return strings.ReplaceAll(enc.Encode("utf-8", name), "\r\n", "")
 	}
 	return `"` + strings.ReplaceAll(strings.ReplaceAll(name, `\`, `\\`), `"`, `\"`) + `"`
 }
@@ -301,8 +307,7 @@ func writeCRLF(b *bytes.Buffer, s string) {
 func (p *post) plainBody() string {
 	var b strings.Builder
 	b.Grow(len(p.page.Text) + 512)
-	b.WriteString(strings.TrimSpace(p.page.Text))
-	b.WriteString("\n")
+	wrap(&b, strings.TrimSpace(p.page.Text))
 	for i, l := range p.page.Links {
 		if i == 0 {
 			b.WriteByte('\n')
@@ -317,6 +322,35 @@ func (p *post) plainBody() string {
 	}
 	fmt.Fprintf(&b, "\n-- \n%s\n", oneLine(p.feed.Title+" "+p.feedURL))
 	return b.String()
+}
+
+// wrapAt is how long lines of an article are, by Usenet's custom.
+const wrapAt = 72
+
+// wrap writes text in lines of at most wrapAt characters, where words allow.
+func wrap(b *strings.Builder, text string) {
+	for line := range strings.SplitSeq(text, "\n") {
+		if len(line) <= wrapAt {
+			b.WriteString(line)
+			b.WriteByte('\n')
+			continue
+		}
+		col := 0
+		for word := range strings.FieldsSeq(line) {
+			n := utf8.RuneCountInString(word)
+			switch {
+			case col > 0 && col+1+n > wrapAt:
+				b.WriteByte('\n')
+				col = 0
+			case col > 0:
+				b.WriteByte(' ')
+				col++
+			}
+			b.WriteString(word)
+			col += n
+		}
+		b.WriteByte('\n')
+	}
 }
 
 func sizeText(n int64) string {

@@ -175,3 +175,35 @@ func TestWriters(t *testing.T) {
 		}
 	}
 }
+
+func TestWrap(t *testing.T) {
+	long := strings.Repeat("ä", 100)
+	for text, want := range map[string]string{
+		"":                            "\n",
+		"a  b\n\nc":                   "a  b\n\nc\n",
+		long + " x":                   long + "\nx\n",
+		strings.Repeat("wörter ", 20): strings.TrimSpace(strings.Repeat("wörter ", 10)) + "\n" + strings.TrimSpace(strings.Repeat("wörter ", 10)) + "\n",
+	} {
+		var b strings.Builder
+		if wrap(&b, text); b.String() != want {
+			t.Errorf("%q becomes %q", text, b.String())
+		}
+	}
+}
+
+// TestNamesArePhrases: an encoded word in a phrase holds no parentheses, commas or the
+// like (RFC 2047 §5 (3)); newsreaders do not decode those that do.
+func TestNamesArePhrases(t *testing.T) {
+	for _, name := range []string{"Jana Müller (Das Blatt)", "Müller, Jana", "Jörg", `a "ü" <b@c>`} {
+		w := word(name, "")
+		for part := range strings.FieldsSeq(w) {
+			text := strings.TrimSuffix(strings.TrimPrefix(part, "=?utf-8?"), "?=")
+			if len(part) > 75 || strings.Trim(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!*+-/=_?") != "" {
+				t.Errorf("%s: %s", name, part)
+			}
+		}
+		if got := content.Header(w); got != name {
+			t.Errorf("%s comes back as %s", name, got)
+		}
+	}
+}
