@@ -37,7 +37,7 @@ type Access struct {
 	o       Origin
 	local   bool // the operator at the machine
 	account *members.Account
-	read    func(string) bool // what the account may read, and post to
+	read    func(string) bool // what the account, or the guest, may read, and post to
 	post    func(string) bool
 	anon    string // what the anonymous setting of the door allows
 	peer    *Peer
@@ -62,8 +62,12 @@ func (a *Agent) Access(ctx context.Context, o Origin) (*Access, error) {
 		acc.account = &m
 		acc.read, acc.post = pattern(m.Read), pattern(m.Post)
 	}
+	p := a.policy()
+	if acc.account == nil {
+		acc.read, acc.post = pattern(p.GuestRead), pattern(p.GuestPost)
+	}
 	if o.Trusted || acc.account != nil {
-		acc.anon = a.policy().Anonymous[o.Door]
+		acc.anon = p.Anonymous[o.Door]
 	}
 	if o.Peer != "" && a.Peers != nil {
 		if p, ok := a.Peers.Peer(o.Peer); ok {
@@ -109,17 +113,32 @@ func (c *Access) May(ctx context.Context, act Act, group article.Group) error {
 	case act == Moderate || act == Create:
 		return c.mayOrder(ctx, act, group)
 	case c.account != nil:
-		// Group "": anywhere; the account's patterns are asked for each group.
-		if group == "" || act == Post && c.post(string(group)) || act == Read && c.read(string(group)) {
+		if c.within(act, group) {
 			return nil
 		}
 		return &Refusal{Reason: Denied, Code: "no-" + act.String(), Text: fmt.Sprintf("your account may not %s in %s", act, group)}
 	case c.o.Door == "feed" && act == Post: // a gateway of this node
 		return nil
-	case c.anon == "post" || c.anon == "confirm" && act == Post || c.anon == "read" && act == Read:
+	case c.guests(act) && c.within(act, group):
 		return nil
 	}
 	return c.no(act, group)
+}
+
+// within says whether the patterns of the account, or of guests, let in. Group "":
+// anywhere; they are asked for each group later.
+func (c *Access) within(act Act, group article.Group) bool {
+	return group == "" || act == Post && c.post(string(group)) || act == Read && c.read(string(group))
+}
+
+// guests says whether who has not logged in may do act at this door. By mail
+// strangers get what they could read at another door.
+func (c *Access) guests(act Act) bool {
+	if c.o.Door == "smtp" && act == Read {
+		at := c.agent.policy().Anonymous
+		return at["web"] == "read" || at["web"] == "post" || at["nntp"] == "read" || at["nntp"] == "post"
+	}
+	return c.anon == "post" || c.anon == "confirm" && act == Post || c.anon == "read" && act == Read
 }
 
 // mayOrder decides about moderating and making groups: by account, else by arrows.

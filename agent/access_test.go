@@ -32,7 +32,7 @@ func TestMay(t *testing.T) {
 		{"guest of the web posts", Origin{Door: "web", Trusted: true}, Post, "a.open", "login"},
 		{"confirmed sender posts", Origin{Door: "smtp", Trusted: true}, Post, "a.open", "ok"},
 		{"unconfirmed sender posts", Origin{Door: "smtp"}, Post, "a.open", "login"},
-		{"confirmed sender reads", Origin{Door: "smtp", Trusted: true}, Read, "a.open", "login"},
+		{"a sender of mail subscribes to what guests read elsewhere", Origin{Door: "smtp"}, Read, "a.open", "ok"},
 		{"a door without setting", Origin{Door: "gopher", Trusted: true}, Read, "a.open", "login"},
 		{"account reads", Origin{Door: "web", Account: "ann"}, Read, "local.x", "ok"},
 		{"pattern for reading", as("few"), Read, "local.x", "no-read"},
@@ -86,5 +86,44 @@ func BenchmarkMay(b *testing.B) {
 		if err := acc.May(b.Context(), Read, "a.some.group"); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// What guests read and post to is bounded by patterns, at every door; accounts and
+// the operator are not.
+func TestGuests(t *testing.T) {
+	a := node(t)
+	p := *a.policy()
+	p.GuestRead, p.GuestPost = "*,!club.*", "a.*"
+	a.SetPolicy(p)
+	account := Origin{Door: "nntp", Account: "ann"}
+	for _, c := range []struct {
+		o     Origin
+		act   Act
+		group article.Group
+		want  string
+	}{
+		{reader, Read, "a.open", "ok"},
+		{reader, Read, "club.x", "login"},
+		{reader, Read, "", "ok"},
+		{reader, Post, "a.open", "ok"},
+		{reader, Post, "b.open", "login"},
+		{Origin{Door: "web", Trusted: true}, Read, "club.x", "login"},
+		{Origin{Door: "smtp", Trusted: true}, Read, "club.x", "login"},
+		{Origin{Door: "smtp", Trusted: true}, Read, "a.open", "ok"},
+		{Origin{Door: "smtp", Trusted: true}, Post, "b.open", "login"},
+		{account, Read, "club.x", "ok"},
+		{account, Post, "b.open", "ok"},
+		{Origin{Door: "control"}, Read, "club.x", "ok"},
+		{Origin{Door: "feed"}, Post, "b.open", "ok"},
+	} {
+		if got := code(a.May(t.Context(), c.o, c.act, c.group)); got != c.want {
+			t.Errorf("%s at %s in %q: %s, want %s", c.act, c.o.Door, c.group, got, c.want)
+		}
+	}
+	p.Anonymous = map[string]string{"smtp": "post"}
+	a.SetPolicy(p)
+	if err := a.May(t.Context(), Origin{Door: "smtp"}, Read, "a.open"); code(err) != "login" {
+		t.Errorf("mail leads out of a closed node: %v", err)
 	}
 }

@@ -14,6 +14,10 @@ type Policy struct {
 	// post once the sender confirmed) or "post". A door not named: "none".
 	Anonymous map[string]string
 
+	// GuestRead and GuestPost are wildmats of the groups for which Anonymous holds:
+	// what lies outside is for accounts. "": all.
+	GuestRead, GuestPost string
+
 	Cutoff    time.Duration // older articles are refused, but for import and peers with Old; 0: no limit
 	Remember  time.Duration // how long recalled ids are known; 0: Cutoff and a week, at least 30 days
 	MaxPost   int64         // octets of a draft's body before detaching; 0: 64 MiB

@@ -70,6 +70,8 @@ func dialogConfig(t *testing.T, words []string) nodeConfig {
 			nc.peer, nc.paused = true, true
 		case "cutoff": // articles of over 90 days are too old
 			agents = append(agents, func(a *agent.Agent) { a.Policy.Cutoff = 90 * 24 * time.Hour })
+		case "members": // private.* is for accounts
+			agents = append(agents, func(a *agent.Agent) { a.Policy.GuestRead, a.Policy.GuestPost = "*,!private.*", "mesh.*" })
 		case "state": // there is a waiting room
 			agents = append(agents, func(a *agent.Agent) { a.State = stateDB(t) })
 		case "tls", "unlisted", "implicit":

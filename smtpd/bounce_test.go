@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 )
 
@@ -115,5 +116,15 @@ func TestOrdersByMail(t *testing.T) {
 		} else if got := <-o.sent.mails; got[0] != "bob@b.example" || got[2] != "help" {
 			t.Errorf("%s: %v", to, got)
 		}
+	}
+	// Who may not read the group does not get it by mail, and may leave all the same.
+	asked.said = nil
+	o.cfg.Agent.(*agent.Agent).SetPolicy(agent.Policy{Anonymous: map[string]string{"smtp": "post", "web": "read"}, GuestRead: "*,!mesh.talk"})
+	err := o.send("bob@b.example", []string{"mesh.talk-subscribe@box.example"}, "From: bob@b.example\nSubject: x\n\n\n")
+	if err == nil || !strings.Contains(err.Error(), "550") || len(asked.said) != 0 {
+		t.Errorf("subscribed to what guests may not read: %v, %v", err, asked.said)
+	}
+	if err := o.send("bob@b.example", []string{"mesh.talk-unsubscribe@box.example"}, "From: bob@b.example\nSubject: x\n\n\n"); err != nil || len(asked.said) != 1 {
+		t.Errorf("cannot leave: %v, %v", err, asked.said)
 	}
 }

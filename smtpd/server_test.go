@@ -66,7 +66,7 @@ func open(t *testing.T, change func(*Config)) *office {
 		keys = a.Keys
 	}
 	cfg.Agent = &agent.Agent{Host: "box.example", Spool: store, State: db, Members: book, Keys: keys,
-		Policy: agent.Policy{Anonymous: map[string]string{"smtp": cfg.Anonymous}, Cutoff: 90 * 24 * time.Hour}}
+		Policy: agent.Policy{Anonymous: map[string]string{"smtp": cfg.Anonymous, "web": "read"}, Cutoff: 90 * 24 * time.Hour}}
 	o.Server = New(cfg)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

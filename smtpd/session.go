@@ -173,6 +173,9 @@ func (s *session) mayAddress(ctx context.Context, t Target) error {
 		if s.srv.cfg.Orders == nil {
 			return reply(550, 5, 3, 2, "this node sends no mail")
 		}
+		if t.Kind == ToSubscribe {
+			return s.maySubscribe(ctx, t.Group)
+		}
 	case ToToken:
 		switch known, err := s.srv.knownToken(ctx, t); {
 		case err != nil:
@@ -214,6 +217,19 @@ func (s *session) ours(domain string) bool {
 	at, err := netip.ParseAddr(strings.TrimPrefix(literal[1:], "ipv6:"))
 	here, err2 := netip.ParseAddrPort(s.conn.Conn().LocalAddr().String())
 	return err == nil && err2 == nil && at.Unmap() == here.Addr().Unmap().WithZone("")
+}
+
+// maySubscribe: who may not read a group does not get it by mail either.
+func (s *session) maySubscribe(ctx context.Context, g article.Group) error {
+	err := s.srv.cfg.Agent.May(ctx, s.origin(s.trusted()), agent.Read, g)
+	var r *agent.Refusal
+	switch {
+	case errors.As(err, &r):
+		return s.refusal(r)
+	case err != nil:
+		return s.later("look up rights", err)
+	}
+	return nil
 }
 
 func (s *session) fronted() bool { return contains(s.srv.live.Load().front, s.addr) }

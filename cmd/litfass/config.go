@@ -31,6 +31,7 @@ type config struct {
 	NNTP      nntpSection      `toml:"nntp" doc:"newsreaders and peers"`
 	SMTP      smtpSection      `toml:"smtp" doc:"mail to groups and from them"`
 	HTTP      httpSection      `toml:"http" doc:"forum, feeds, tracker, /metrics, /healthz"`
+	Guests    guestsSection    `toml:"guests" doc:"who has not logged in, at every door"`
 	Feeds     feedsSection     `toml:"feeds" doc:"RSS, Atom and JSON feeds that become articles" reload:"no"`
 	Torrent   torrentSection   `toml:"torrent" doc:"attachments as torrents" reload:"no"`
 	Tracker   trackerSection   `toml:"tracker" doc:"the BitTorrent tracker and its kin in the mesh" reload:"no"`
@@ -95,6 +96,11 @@ type httpSection struct {
 	Proxies   []string `toml:"proxies" doc:"reverse proxies whose address header counts" kind:"prefix"`
 
 	TLS webTLSSection `toml:"tls" doc:"https without a reverse proxy"`
+}
+
+type guestsSection struct {
+	Read string `toml:"read" doc:"wildmat of the groups they see where anonymous lets them read; the others are for accounts: \"*,!club.*\""`
+	Post string `toml:"post" doc:"wildmat of the groups they post to where anonymous lets them"`
 }
 
 type torrentSection struct {
@@ -167,6 +173,7 @@ func defaults() config {
 		HTTP: httpSection{
 			Listen: []string{"127.0.0.1:8080"}, URL: "http://127.0.0.1:8080", Anonymous: "post", Trusted: local,
 		},
+		Guests:    guestsSection{Read: "*", Post: "*"},
 		Torrent:   torrentSection{Listen: "127.0.0.1:42069", Threshold: 256 << 10, Quota: 10 << 30, MaxSize: 64 << 30, MaxAuto: 1 << 30},
 		Tracker:   trackerSection{LivesyncLayout: "v4", LivesyncTTL: 1},
 		Discovery: discoverySection{Peer: "ask"},
@@ -329,6 +336,11 @@ func (c *config) check() error {
 		}
 	}
 	c.Limits.check(say)
+	for key, w := range map[string]string{"guests.read": c.Guests.Read, "guests.post": c.Guests.Post} {
+		if _, err := wildmat.Parse(w); w != "" && err != nil {
+			say(key, "%q: %v", w, err)
+		}
+	}
 	c.NNTP.checkLists(say)
 	if (c.NNTP.TLS.Cert == "") != (c.NNTP.TLS.Key == "") {
 		say("nntp.tls", "cert and key belong together: set both or none")

@@ -90,7 +90,8 @@ func (k *core) openAgent(context.Context) error {
 func (c config) policy() agent.Policy {
 	return agent.Policy{
 		Anonymous: map[string]string{"nntp": c.NNTP.Anonymous, "smtp": c.SMTP.Anonymous, "web": c.HTTP.Anonymous},
-		Cutoff:    time.Duration(c.Spool.Cutoff), MaxPost: int64(c.NNTP.MaxPost), Require: c.PKI.Require,
+		GuestRead: c.Guests.Read, GuestPost: c.Guests.Post,
+		Cutoff: time.Duration(c.Spool.Cutoff), MaxPost: int64(c.NNTP.MaxPost), Require: c.PKI.Require,
 		MaxGroups: orAll(c.Limits.PostGroups), MaxFollow: c.Limits.Followup,
 		DropLeftOut: c.PKI.LeftOut == "remove",
 	}

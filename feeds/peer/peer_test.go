@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -68,6 +69,43 @@ func TestMatcher(t *testing.T) {
 		}
 		if got := match(&e); got != tt.want {
 			t.Errorf("send %q path %q: article in %q by %q: %v", tt.send, tt.path, tt.groups, tt.hops, got)
+		}
+	}
+}
+
+// TestDistributions: an article with Distribution is wanted if one of its words
+// matches, one without always.
+func TestDistributions(t *testing.T) {
+	for _, tt := range []struct {
+		dist, field string
+		want        bool
+	}{
+		{"", "", true},
+		{"", "local", false},
+		{"", "LOCAL", false},
+		{"", "de", true},
+		{"", "local, de", true},
+		{"de,at", "world", false},
+		{"de,at", "AT", true},
+		{"de,at", "", true},
+		{"*,!l*", "local,lan", false},
+	} {
+		wants, err := Peer{Name: "p", Dist: tt.dist}.Wants(func(context.Context, spool.Seq) (*article.Article, error) {
+			text := wire(1, "here!not-for-mail", "a.b")
+			if tt.field != "" {
+				text = append([]byte("Distribution: "+tt.field+"\r\n"), text...)
+			}
+			return article.Parse(text, article.Limits{})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := spool.Entry{Path: []string{"here"}, Places: []spool.Place{{Group: "a.b", Number: 1}}}
+		if tt.field != "" {
+			e.Has |= article.HasDistribution
+		}
+		if got, err := wants(t.Context(), &e); got != tt.want || err != nil {
+			t.Errorf("distributions %q, Distribution %q: %v, %v", tt.dist, tt.field, got, err)
 		}
 	}
 }

@@ -58,13 +58,15 @@ func rfcTable(t *testing.T) []row {
 	return out
 }
 
+var testFile = regexp.MustCompile(`(_test\.go|\.txtar)$`)
+
 func there(name string) bool {
 	_, err := os.Stat(filepath.Join(root, name))
 	return name != "" && err == nil
 }
 
 // TestRFCTable: the files that docs/rfc.tsv names are there, and so is what shows
-// a section: a dialog or a Go test.
+// a section: a dialog, a Go test or a script.
 func TestRFCTable(t *testing.T) {
 	for _, r := range rfcTable(t) {
 		for file := range strings.SplitSeq(r.files, ",") {
@@ -73,7 +75,7 @@ func TestRFCTable(t *testing.T) {
 			}
 		}
 		for name := range strings.SplitSeq(r.by, ",") {
-			if r.by != "" && !there(filepath.Join(dialogs, name+".txt")) && !(strings.HasSuffix(name, "_test.go") && there(name)) {
+			if r.by != "" && !there(filepath.Join(dialogs, name+".txt")) && !(testFile.MatchString(name) && there(name)) {
 				t.Errorf("docs/rfc.tsv:%d: %s is neither a dialog nor a test", r.line, name)
 			}
 		}
