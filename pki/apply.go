@@ -54,18 +54,24 @@ const applyBatch = 512
 // Apply takes statements that source brought ("": the operator, without quotas):
 // a peer's name, an address. The error is a temporary failure of the disk.
 func (l *Ledger) Apply(source string, list []*Statement) (Outcome, error) {
+	return l.applyAll(source, list, false)
+}
+
+// applyAll is Apply; post queues what is known then for posting, in the same
+// transaction: no crash comes between, and who waits for Changed finds it queued.
+func (l *Ledger) applyAll(source string, list []*Statement, post bool) (Outcome, error) {
 	out := Outcome{Fates: make([]Fate, len(list)), Errs: make([]error, len(list))}
 	for from := 0; from < len(list); from += applyBatch {
 		to := min(from+applyBatch, len(list))
 		part := Outcome{Fates: out.Fates[from:to], Errs: out.Errs[from:to]}
-		if err := l.apply(source, list[from:to], &part); err != nil {
+		if err := l.apply(source, list[from:to], &part, post); err != nil {
 			return out, fmt.Errorf("keep statements: %w", err)
 		}
 	}
 	return out, nil
 }
 
-func (l *Ledger) apply(source string, list []*Statement, out *Outcome) error {
+func (l *Ledger) apply(source string, list []*Statement, out *Outcome, post bool) error {
 	if err := l.skipKnown(list, out); err != nil {
 		return err
 	}
@@ -84,6 +90,11 @@ func (l *Ledger) apply(source string, list []*Statement, out *Outcome) error {
 		if err := b.run(out); err != nil {
 			return err
 		}
+		if post {
+			if err := b.queue(); err != nil {
+				return err
+			}
+		}
 		var err error
 		b.derived, err = settle(tx, b.dirty, l.isReached)
 		return err
@@ -94,8 +105,20 @@ func (l *Ledger) apply(source string, list []*Statement, out *Outcome) error {
 	for id, d := range b.derived {
 		l.place(id, d)
 	}
-	if len(b.derived) > 0 {
+	if len(b.derived) > 0 || post {
 		l.touch()
+	}
+	return nil
+}
+
+// queue puts what is kept of the list into the outbox.
+func (b *batch) queue() error {
+	for _, s := range b.list {
+		if n := b.tx.Get(bDigest, string(s.digest[:])); n != nil {
+			if err := b.tx.Put(bOut, string(n), []byte{1}); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }

@@ -202,7 +202,7 @@ func (kr *Keyring) publish(f *keyFile, list ...*Statement) error {
 
 // announce takes statements made here into the ledger and queues them.
 func (kr *Keyring) announce(list ...*Statement) error {
-	out, err := kr.Ledger.Apply("", list)
+	out, err := kr.Ledger.applyAll("", list, true)
 	if err != nil {
 		return err
 	}
@@ -211,16 +211,7 @@ func (kr *Keyring) announce(list ...*Statement) error {
 			return fmt.Errorf("the ledger refuses what was just signed: %w", out.Errs[i])
 		}
 	}
-	return kr.Ledger.db.Update(func(tx *state.Tx) error {
-		for _, s := range list {
-			if n := tx.Get(bDigest, string(s.digest[:])); n != nil {
-				if err := tx.Put(bOut, string(n), []byte{1}); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
+	return nil
 }
 
 // NodeID is the identity of this node.

@@ -248,3 +248,33 @@ func TestRenewal(t *testing.T) {
 		t.Error("a renewal keeps from:", err)
 	}
 }
+
+// TestQueuedBeforeTold: who waits for Changed and then looks into the outbox finds
+// what was made; nothing lies there until something else happens.
+func TestQueuedBeforeTold(t *testing.T) {
+	clk := &clock{1_800_000_000}
+	l := testLedger(t, clk)
+	kr, err := OpenKeyring(t.TempDir(), l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := l.Outbox(100)
+	if err != nil || l.Posted(rows) != nil {
+		t.Fatal(err)
+	}
+	for round := range 50 {
+		changed, made := l.Changed(), make(chan error, 1)
+		go func() {
+			_, err := kr.Vouch("", "", Grant{Purpose: "post", Subject: KeyOf(testKey("x")).Subject(), Days: round + 1})
+			made <- err
+		}()
+		<-changed
+		rows, err := l.Outbox(100)
+		if err != nil || len(rows) == 0 {
+			t.Fatalf("round %d: told before it was queued: %d, %v", round, len(rows), err)
+		}
+		if err := errors.Join(<-made, l.Posted(rows)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
