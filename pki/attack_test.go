@@ -417,3 +417,34 @@ func TestDeviceWithdraws(t *testing.T) {
 		}
 	}
 }
+
+// TestThiefDatesAhead: who had the identity's key and a device made with it does not
+// save what that signed by dating it after the revocation that comes.
+func TestThiefDatesAhead(t *testing.T) {
+	clk := &clock{1_800_000_000}
+	l := testLedger(t, clk)
+	p := newPerson(t, "alice", clk.t)
+	if err := l.Trust(Anchor{ID: p.id, Purpose: "*", Scope: "*", Depth: 2}); err != nil {
+		t.Fatal(err)
+	}
+	device := testKey("device")
+	l.mustApply(t, p.all[0], p.arrow(t, 0, 1, "post", KeyOf(device).Subject(), 0, clk.t-100))
+	groups := []article.Group{"a.b"}
+	bad := clk.t + 10
+	var proofs []article.Proof
+	var arrived []time.Time
+	for i, at := range []int64{bad - 5, bad, bad + 100, bad + 12*3600} { // before; and after it: at once, as it is, ahead
+		clk.t = min(at, bad+100)
+		proof := p.proof(device, at, byte(i))
+		if r, _, err := l.Arrive(&proof, groups, ""); err != nil || r != ResultVerified {
+			t.Fatal(i, r, err)
+		}
+		proofs, arrived = append(proofs, proof), append(arrived, clk.now())
+	}
+	l.mustApply(t, p.rotation(t, 1, clk.t, &bad, nil)) // in the second in which the last ones came
+	for i, want := range []Result{ResultVerified, ResultDisputed, ResultDisputed, ResultDisputed} {
+		if r, err := l.Worth(&proofs[i], arrived[i], groups, ""); err != nil || r != want {
+			t.Errorf("article %d is %s, %v; want %s", i, r, err, want)
+		}
+	}
+}

@@ -415,12 +415,12 @@ func (l *Ledger) worth(c claim, right, groups []article.Group) (r Result, judged
 // any more: it stands (§5.5), unless the key that vouched for the device was in
 // wrong hands by then.
 func (l *Ledger) lapsedDevice(c claim) (Result, error) {
-	st, _, err := l.identity(c.id)
+	st, arrived, err := l.identity(c.id)
 	if err != nil || st.Status == Unheard {
 		return ResultUnknownKey, err
 	}
 	for _, t := range st.Terms {
-		if t.Ended != nil && t.Ended.BadSince != nil && c.time >= *t.Ended.BadSince && c.time < t.Ended.Time {
+		if t.Ended != nil && t.Ended.BadSince != nil && c.time >= *t.Ended.BadSince && c.arrived <= arrived[t.Ended.digest] {
 			return ResultDisputed, nil
 		}
 	}
