@@ -2,11 +2,17 @@ package webforum
 
 import (
 	"errors"
+	"html/template"
+	"iter"
 	"net/http"
 	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
@@ -15,8 +21,9 @@ import (
 const hitsPage = 25
 
 type hit struct {
-	Href, Subject, Author, Date, ISO, Excerpt string
-	Group, GroupHref                          string
+	Href, Subject, Author, Date, ISO string
+	Excerpt                          template.HTML
+	Group, GroupHref                 string
 }
 
 type searchData struct {
@@ -90,38 +97,99 @@ func (v *visitor) hit(id article.ID, query string) (hit, bool) {
 	return h, true
 }
 
-// excerpt is the stretch of a text around the first word that was asked for.
-func excerpt(text, query string) string {
-	const width = 240
-	low := strings.ToLower(text)
-	at := -1
-	for _, w := range strings.Fields(strings.ToLower(query)) {
-		w = strings.Trim(w, `"+-()`)
-		if len(w) < 2 || strings.Contains(w, ":") {
+// questionPart is one piece of a question: what may exclude it, its field, the words.
+var questionPart = regexp.MustCompile(`(-?)(?:([a-z]+):)?("[^"]*"?|\S+)`)
+
+// sought are the words of the text that a question asks for, in lower case.
+func sought(question string) (out []string) {
+	for _, m := range questionPart.FindAllStringSubmatch(strings.ToLower(question), 20) {
+		if m[1] != "" || slices.Contains([]string{"from", "group", "after", "before"}, m[2]) {
 			continue
 		}
-		if i := strings.Index(low, w); i >= 0 && (at < 0 || i < at) {
-			at = i
+		for from, to := range wordsOf(m[3]) {
+			out = append(out, m[3][from:to])
 		}
 	}
-	if at < 80 || len(low) != len(text) {
-		at = 0
-	} else {
-		at -= 60
-		if i := strings.IndexByte(text[at:], ' '); i >= 0 {
-			at += i + 1
+	return out
+}
+
+// wordsOf yields where the words of a text begin and end; a sign of Chinese or
+// Japanese, which write no blanks, is one of its own.
+func wordsOf(s string) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		from := -1
+		for i, r := range s {
+			alone := unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana)
+			word := unicode.In(r, unicode.L, unicode.M, unicode.N)
+			if from >= 0 && (alone || !word) {
+				if !yield(from, i) {
+					return
+				}
+				from = -1
+			}
+			if alone && !yield(i, i+utf8.RuneLen(r)) {
+				return
+			}
+			if word && !alone && from < 0 {
+				from = i
+			}
+		}
+		if from >= 0 {
+			yield(from, len(s))
 		}
 	}
-	out := text[at:]
+}
+
+// isSought says whether a word is one of those, or another form of one: it begins
+// alike and is not much longer.
+func isSought(word string, words []string) bool {
+	word = strings.ToLower(word)
+	return slices.ContainsFunc(words, func(w string) bool {
+		stem := w
+		if len(w) > 5 {
+			stem = strings.ToValidUTF8(w[:len(w)-2], "")
+		}
+		return word == w || len(w) > 3 && strings.HasPrefix(word, stem) && len(word) <= len(w)+3
+	})
+}
+
+// excerpt is the stretch of a text around the first word that was asked for, with
+// all such words marked.
+func excerpt(text, question string) template.HTML {
+	const width, before = 240, 60
+	words := sought(question)
+	start := 0
+	for from, to := range wordsOf(text) {
+		if isSought(text[from:to], words) {
+			if from > before+20 {
+				start = from - before
+				start += strings.IndexByte(text[start:from], ' ') + 1
+			}
+			break
+		}
+	}
+	out, end := strings.ToValidUTF8(text[start:], ""), ""
 	if len(out) > width {
-		out = strings.ToValidUTF8(out[:width], "")
+		out, end = strings.ToValidUTF8(out[:width], ""), " …"
 		if i := strings.LastIndexByte(out, ' '); i > 0 {
 			out = out[:i]
 		}
-		out += " …"
 	}
-	if at > 0 {
-		out = "… " + out
+	var b strings.Builder
+	if start > 0 {
+		b.WriteString("… ")
 	}
-	return out
+	last := 0
+	for from, to := range wordsOf(out) {
+		if isSought(out[from:to], words) {
+			escape(&b, out[last:from])
+			b.WriteString("<mark>")
+			escape(&b, out[from:to])
+			b.WriteString("</mark>")
+			last = to
+		}
+	}
+	escape(&b, out[last:])
+	b.WriteString(end)
+	return template.HTML(b.String())
 }
