@@ -13,6 +13,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/spool"
@@ -152,6 +153,9 @@ func (s *Spool) openBolt() error {
 			if _, err := tx.CreateBucketIfNotExists(b); err != nil {
 				return err
 			}
+		}
+		if err := tx.DeleteBucket(bktOldFilter); err != nil && !errors.Is(err, berrors.ErrBucketNotFound) {
+			return err
 		}
 		if tx.Bucket(bktState).Get(keyState) == nil {
 			return tx.Bucket(bktState).Put(keyState, s.encodeState(0, 0, 1, 0, 0))

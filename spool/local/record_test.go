@@ -97,25 +97,3 @@ func FuzzMeta(f *testing.F) {
 		}
 	})
 }
-
-func TestFilter(t *testing.T) {
-	f := newFilter(10_000)
-	for i := range 10_000 {
-		f.add(article.ID(string(rune(i)) + "@in").Hash())
-	}
-	wrong := 0
-	for i := range 10_000 {
-		if !f.perhaps(article.ID(string(rune(i)) + "@in").Hash()) {
-			t.Fatal("what is in is said to be absent")
-		}
-		if f.perhaps(article.ID(string(rune(i)) + "@out").Hash()) {
-			wrong++
-		}
-	}
-	if wrong > 100 {
-		t.Errorf("%d of 10,000 unknown ids ask the index", wrong)
-	}
-	if !filter(nil).perhaps(hash{}) {
-		t.Error("a missing filter must mean: ask the index")
-	}
-}
