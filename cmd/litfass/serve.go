@@ -16,8 +16,9 @@ import (
 	"github.com/litfass/litfass/spool/threads"
 )
 
-// stopWithin is how long a node has to end: 10 s less the time to close the data.
-const stopWithin = 8 * time.Second
+// stopWithin is how long commands and feeds have to end: 10 s less the time to cut off
+// what hangs (a second) and to close the data.
+const stopWithin = 7 * time.Second
 
 func cmdServe(c *call) error {
 	level := c.fs.String("log", "", "`LEVEL` of the log: debug, info, warn, error; else the key log says")
