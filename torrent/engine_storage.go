@@ -59,6 +59,11 @@ type openTorrent struct {
 	noting   sync.Mutex // held while a flush runs
 	flushing sync.WaitGroup
 
+	sum   *ahead // of a single file that is arriving, or nil
+	whole int    // so many pieces are here from the first on
+	asked int64  // sum was last told to go on to here
+	busy  bool   // it does
+
 	out writer
 }
 
@@ -145,13 +150,53 @@ func (t *openTorrent) load() error {
 	for _, b := range t.bits {
 		t.have += bits.OnesCount8(b)
 	}
+	if len(t.in.Files) == 1 {
+		t.sum = newAhead()
+		t.s.mu.Lock()
+		t.s.ahead[t.in.Hash] = t.sum
+		t.s.mu.Unlock()
+	}
 	return err
 }
 
 // close ends the use of a torrent: what came is noted.
 func (t *openTorrent) close() error {
+	if t.sum != nil {
+		_, _ = t.sum.end()
+		t.s.mu.Lock()
+		if t.s.ahead[t.in.Hash] == t.sum {
+			delete(t.s.ahead, t.in.Hash)
+		}
+		t.s.mu.Unlock()
+	}
 	t.flushing.Wait()
 	return errors.Join(t.flush(), t.out.close())
+}
+
+// hashAhead has the file hashed as far as it is whole. It is called with the lock held.
+func (t *openTorrent) hashAhead() {
+	if t.sum == nil || t.busy || t.reach()-t.asked < aheadStep {
+		return
+	}
+	t.busy, t.asked = true, t.reach()
+	t.flushing.Go(func() {
+		t.sum.upTo(t.s.partPath(t.in.Hash, 0), func() int64 {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			return t.reach()
+		})
+		t.mu.Lock()
+		t.busy = false
+		t.mu.Unlock()
+	})
+}
+
+// reach is how many octets are here from the first on. It is called with the lock held.
+func (t *openTorrent) reach() int64 {
+	for t.whole < t.in.NumPieces && t.bits[t.whole/8]&(0x80>>(t.whole%8)) != 0 {
+		t.whole++
+	}
+	return min(int64(t.whole)*t.in.PieceLength, t.in.Length)
 }
 
 // flush notes durably which pieces are here: first the octets, then the note. Pieces
@@ -304,6 +349,7 @@ func (p *openPiece) MarkComplete() error {
 		t.new++
 		t.have++
 	}
+	t.hashAhead()
 	due, all, err := t.new > 0 && t.new%flushPieces == 0, t.have == t.in.NumPieces, t.bad
 	t.bad = nil
 	t.mu.Unlock()
@@ -327,10 +373,14 @@ func (p *openPiece) MarkComplete() error {
 func (p *openPiece) MarkNotComplete() error {
 	at, mask := p.bit()
 	p.t.mu.Lock()
-	defer p.t.mu.Unlock()
 	if p.t.bits[at]&mask != 0 {
 		p.t.bits[at] &^= mask
 		p.t.have--
+	}
+	p.t.whole, p.t.asked = min(p.t.whole, p.i), min(p.t.asked, p.off)
+	p.t.mu.Unlock()
+	if p.t.sum != nil {
+		p.t.sum.forget(p.off)
 	}
 	return nil
 }

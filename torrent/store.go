@@ -2,11 +2,11 @@ package torrent
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -58,9 +58,10 @@ type Store struct {
 
 	mu      sync.Mutex
 	index   map[Infohash]*Record
-	deny    map[string]bool // hexadecimal infohash or SHA-256
-	used    int64           // octets on disk, those promised to running downloads included
-	blobs   map[Sum]int64   // octets of each file that is here
+	deny    map[string]bool     // hexadecimal infohash or SHA-256
+	used    int64               // octets on disk, those promised to running downloads included
+	blobs   map[Sum]int64       // octets of each file that is here
+	ahead   map[Infohash]*ahead // of each file that is arriving
 	onDrop  []func(Infohash)
 	changed chan struct{} // closed and replaced when a record's state changes
 }
@@ -78,7 +79,7 @@ func openPart(path string) (partFile, error) {
 // Open opens the store below cfg.Dir; the index lies in db.
 func Open(db *state.DB, cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg.orDefault(), db: db, fs: disk.OS{}, diskSize: disk.OS{}.Size, openPart: openPart, index: map[Infohash]*Record{}, deny: map[string]bool{},
-		blobs: map[Sum]int64{}, changed: make(chan struct{})}
+		blobs: map[Sum]int64{}, ahead: map[Infohash]*ahead{}, changed: make(chan struct{})}
 	for _, d := range []string{"files", "part", "tmp"} {
 		if err := os.MkdirAll(filepath.Join(s.cfg.Dir, d), 0o750); err != nil {
 			return nil, fmt.Errorf("make the torrent folder: %w", err)
@@ -679,15 +680,20 @@ func (s *Store) hashPart(ctx context.Context, h Infohash, i int, length int64) (
 		return sum, err
 	}
 	defer f.Close()
-	w := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &meter{ctx: ctx, r: f}, make([]byte, 256<<10))
+	synced := make(chan error, 1)
+	go func() { synced <- f.Sync() }()
+	w, at := s.hashed(h, i)
+	n, err := io.CopyBuffer(struct{ io.Writer }{w}, &meter{ctx: ctx, r: io.NewSectionReader(f, at, math.MaxInt64-at)}, make([]byte, copyBlock))
+	if serr := <-synced; err == nil {
+		err = serr
+	}
 	if err != nil {
 		return sum, err
 	}
-	if n != length {
-		return sum, fmt.Errorf("file %d has %d octets instead of %d", i, n, length)
+	if at+n != length {
+		return sum, fmt.Errorf("file %d has %d octets instead of %d", i, at+n, length)
 	}
-	return Sum(w.Sum(nil)), f.Sync()
+	return Sum(w.Sum(nil)), nil
 }
 
 // refuted says that the torrent was fetched once and no article names what it holds.
