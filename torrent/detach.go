@@ -419,7 +419,7 @@ func (j *detaching) textPart(picks []pick) ([]byte, error) {
 		h = setField(h, "Content-Type", mime.FormatMediaType("text/plain", params))
 		ascii = false
 	}
-	return quoted(setField(h, "Content-Transfer-Encoding", "quoted-printable"), append(body, j.blocks(ascii)...)), nil
+	return textPart(h, append(body, j.blocks(ascii)...)), nil
 }
 
 func charset(n *node) string { return n.params["charset"] }
@@ -445,8 +445,7 @@ func setField(h mimeHeader, name, v string) mimeHeader {
 
 // newText is a text part that holds the blocks and nothing else.
 func (j *detaching) newText() []byte {
-	return quoted(mimeHeader{{"Content-Type", "text/plain; charset=utf-8"},
-		{"Content-Transfer-Encoding", "quoted-printable"}}, []byte(j.blocks(false)))
+	return textPart(mimeHeader{{"Content-Type", "text/plain; charset=utf-8"}}, []byte(j.blocks(false)))
 }
 
 func (j *detaching) blocks(ascii bool) string {
@@ -460,16 +459,40 @@ func (j *detaching) blocks(ascii bool) string {
 	return b.String()
 }
 
-// quoted writes a part: header, empty line, text as quoted-printable. Only MIME
-// fields go along: of a root part the others are the article's.
-func quoted(h mimeHeader, text []byte) []byte {
-	b := appendFields(nil, h)
-	b = append(b, "\r\n"...)
+// textPart writes a part: header, empty line, text; as it is if it can be so, for
+// readers that show a multipart article raw (slrn), else as quoted-printable. Only
+// MIME fields go along: of a root part the others are the article's.
+func textPart(h mimeHeader, text []byte) []byte {
+	encoding := "quoted-printable"
+	if sevenBit(text) {
+		encoding = "7bit"
+	}
+	b := append(appendFields(nil, setField(h, "Content-Transfer-Encoding", encoding)), "\r\n"...)
+	if encoding == "7bit" {
+		return append(b, text...)
+	}
 	var buf bytes.Buffer
 	w := quotedprintable.NewWriter(&buf)
 	_, _ = w.Write(text) // into memory
 	_ = w.Close()
 	return append(b, buf.Bytes()...)
+}
+
+// sevenBit says whether text may stand in an article as it is (RFC 2045 §2.7), and
+// comes through gateways that cut blanks at the ends of lines.
+func sevenBit(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		line, whole := bytes.CutSuffix(line, []byte("\r\n"))
+		if !whole || len(line) > 998 || len(bytes.TrimRight(line, " \t")) < len(line) {
+			return false
+		}
+		for _, c := range line {
+			if c >= 0x7f || c < ' ' && c != '\t' {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 func appendFields(b []byte, h mimeHeader) []byte {
@@ -511,7 +534,7 @@ func (j *detaching) withoutFiles(p pick) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return quoted(setField(slices.Clone(p.n.header), "Content-Transfer-Encoding", "quoted-printable"), body), nil
+	return textPart(slices.Clone(p.n.header), body), nil
 }
 
 // replace puts parts in the place of n. More than one, or a root, become a

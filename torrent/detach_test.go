@@ -217,6 +217,21 @@ func TestDetachShapes(t *testing.T) {
 	}
 }
 
+// TestTextPart: what a newsreader that knows no MIME shows is the lines themselves, if
+// they can stand in an article so.
+func TestTextPart(t *testing.T) {
+	t.Parallel()
+	for text, raw := range map[string]bool{
+		"Get: http://a/t/" + strings.Repeat("0", 900) + "\r\n": true, "a=b\r\n\r\n": true, "": true,
+		strings.Repeat("x", 999) + "\r\n": false, "Gr\u00fc\u00dfe\r\n": false, "blank \r\n": false, "a\n": false, "a\rb\r\n": false, "end": false, "nul\x00\r\n": false,
+	} {
+		got := string(textPart(mimeHeader{{"Content-Type", "text/plain"}}, []byte(text)))
+		if strings.Contains(got, "7bit") != raw || raw && !strings.HasSuffix(got, "\r\n\r\n"+text) {
+			t.Errorf("%.40q became %.200q", text, got)
+		}
+	}
+}
+
 // firstPart reads the first part with the standard library, to have a second opinion.
 func firstPart(t *testing.T, body, boundary string) string {
 	t.Helper()

@@ -261,8 +261,7 @@ func (s *Store) Announcement(a Attachment, text string, boundary string) (conten
 	if text != "" {
 		text = strings.TrimRight(text, "\r\n") + "\r\n\r\n"
 	}
-	first := quoted(mimeHeader{{"Content-Type", "text/plain; charset=utf-8"}, {"Content-Transfer-Encoding", "quoted-printable"}},
-		[]byte(text+a.block(1, 1, s.cfg.URL, false)))
+	first := textPart(mimeHeader{{"Content-Type", "text/plain; charset=utf-8"}}, []byte(text+a.block(1, 1, s.cfg.URL, false)))
 	return "multipart/mixed; boundary=\"" + boundary + "\"", joinParts(boundary, [][]byte{first, a.appendPart(nil)})
 }
 

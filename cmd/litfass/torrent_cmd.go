@@ -20,6 +20,7 @@ import (
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/torrent"
+	"github.com/litfass/litfass/torrent/web"
 )
 
 // torrentRows are this room's commands.
@@ -279,6 +280,7 @@ func (c *control) torrentAdd(r *http.Request) (torrentJSON, error) {
 
 // announce posts an article that carries the attachment.
 func (c *control) announce(ctx context.Context, a torrent.Attachment, group, subject string) (string, error) {
+	a.Type = web.Type(a.Name)
 	typ, body := c.core.torrents.store.Announcement(a, "", "=_"+a.Sum.String()[:24])
 	d := &article.Draft{Header: [][2]string{
 		{"From", c.core.host + " <postmaster@" + c.core.host + ">"}, {"Newsgroups", group}, {"Subject", mime.QEncoding.Encode("utf-8", subject)},

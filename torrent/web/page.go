@@ -32,6 +32,13 @@ func mediaType(name string) (typ string, inline bool) {
 	return typ, kind == "image" || kind == "audio" || kind == "video"
 }
 
+// Type returns a file's media type by its name, without parameters.
+func Type(name string) string {
+	typ, _ := mediaType(name)
+	typ, _, _ = strings.Cut(typ, ";")
+	return typ
+}
+
 func xmlText(s string) string {
 	var b bytes.Buffer
 	_ = xml.EscapeText(&b, []byte(s)) // into memory
