@@ -3,7 +3,7 @@
 package interop
 
 import (
-	"bufio"
+	"bytes"
 	"context"
 	"io"
 	"net"
@@ -58,20 +58,20 @@ func newTap(t *testing.T, to string) *tap {
 	return p
 }
 
-// pass hands lines on and notes them, before the other side can answer.
+// pass hands on what comes, and notes whole lines before the other side can answer
+// them. Behind STARTTLS they are noise.
 func (p *tap) pass(talk *[]string, who string, from io.Reader, to io.Writer) {
-	in := bufio.NewReader(from)
-	for {
-		line, err := in.ReadString('\n')
-		if line != "" {
+	var rest []byte
+	for buf := make([]byte, 32<<10); ; {
+		n, err := from.Read(buf)
+		rest = append(rest, buf[:n]...)
+		for i := bytes.IndexByte(rest, '\n'); i >= 0; i = bytes.IndexByte(rest, '\n') {
 			p.mu.Lock()
-			*talk = append(*talk, who+strings.TrimRight(line, "\r\n"))
+			*talk = append(*talk, who+strings.TrimRight(string(rest[:i]), "\r"))
 			p.mu.Unlock()
-			if _, err := io.WriteString(to, line); err != nil {
-				return
-			}
+			rest = rest[i+1:]
 		}
-		if err != nil {
+		if _, bad := to.Write(buf[:n]); bad != nil || err != nil {
 			return
 		}
 	}
