@@ -35,6 +35,9 @@ func (v *visitor) body(c *content.Content, id article.ID) template.HTML {
 	bs := c.Blocks(func(p *content.Part) string { return partPath(id, p) })
 	n := 0
 	for i := range bs {
+		if bs[i].Kind == content.HTML && v.Pictures != nil && strings.HasSuffix(string(id), "@"+content.FeedHost+">") {
+			bs[i].HTML = v.Pictures(bs[i].HTML)
+		}
 		n += len(bs[i].Text) + len(bs[i].HTML) + 64
 	}
 	b.Grow(n + n/8)

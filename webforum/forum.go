@@ -104,6 +104,7 @@ type Forum struct {
 	People     People                                   // nil: nothing is known of persons
 	Trust      func(context.Context, spool.Entry) Trust // nil: no word is said
 	Files      func(infohash string) FileState          // nil: addresses are given all the same
+	Pictures   func(safe string) string                 // shows pictures of feeds' entries through this node; nil: they are links
 
 	Anonymous string         // none, read, post: what guests may do
 	Trusted   []netip.Prefix // guests from here need no captcha, and are not slowed down

@@ -124,3 +124,18 @@ func TestFeedsShowHTML(t *testing.T) {
 		}
 	}
 }
+
+func TestShowPictures(t *testing.T) {
+	page := `<p><a href="http://x.example/">no</a> <img src="http://x.example/a.png?b=1&amp;c" alt="A &quot;q&quot; &lt;"><img src="http://y.example/b.png" alt=b>`
+	got := ShowPictures(ReadHTML(page, nil).Safe, func(a string) string {
+		if strings.HasPrefix(a, "http://y") {
+			return ""
+		}
+		return "/p?" + url.QueryEscape(a)
+	})
+	want := `<p><a href="http://x.example/" rel="nofollow noreferrer">no</a> <a href="http://x.example/a.png?b=1&amp;c" rel="nofollow noreferrer"><img src="/p?http%3A%2F%2Fx.example%2Fa.png%3Fb%3D1%26c" alt="A &#34;q&#34; &lt;" loading="lazy"></a>` +
+		`<a href="http://y.example/b.png" type="image/png" rel="nofollow noreferrer">b</a></p>`
+	if got != want {
+		t.Errorf("%s", got)
+	}
+}

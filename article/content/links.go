@@ -140,3 +140,19 @@ func pictureKind(address string) string {
 	}
 	return "image/x-any"
 }
+
+// pictureLink is a link to a picture as picture writes it, and the policy leaves it.
+var pictureLink = regexp.MustCompile(`<a href="([^"<>]*)" type="image/[a-z+-]+" rel="nofollow noreferrer">([^<>]*)</a>`)
+
+// ShowPictures shows the pictures to which links in safe HTML lead, if where says where
+// this node has them.
+func ShowPictures(safe string, where func(address string) string) string {
+	return pictureLink.ReplaceAllStringFunc(safe, func(link string) string {
+		m := pictureLink.FindStringSubmatch(link)
+		src := where(html.UnescapeString(m[1]))
+		if src == "" {
+			return link
+		}
+		return `<a href="` + m[1] + `" rel="nofollow noreferrer"><img src="` + html.EscapeString(src) + `" alt="` + m[2] + `" loading="lazy"></a>`
+	})
+}

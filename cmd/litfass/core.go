@@ -68,6 +68,7 @@ type core struct {
 
 	lazy     sync.Mutex // of what is opened when first asked for:
 	feeds    *syndicate.Poller
+	pics     *syndicate.Pictures // made with feeds
 	search   searcher
 	torrents torrentRoom
 	courier  *courier.Courier

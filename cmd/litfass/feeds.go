@@ -35,8 +35,17 @@ func (k *core) poller() (*syndicate.Poller, error) {
 		TempDir: k.dir.path, MaxFile: k.maxEnclosure(),
 		State: k.state, Agent: k.agent, Spool: k.spool, Now: k.now, Log: k.log,
 	})
-	k.feeds = p
-	return p, err
+	if err != nil {
+		return nil, err
+	}
+	k.feeds, k.pics = p, p.Pictures()
+	return p, nil
+}
+
+// pictures shows pictures of feeds' entries by way of this node.
+func (k *core) pictures() (*syndicate.Pictures, error) {
+	_, err := k.poller()
+	return k.pics, err
 }
 
 // maxEnclosure is how large a file may be that a feed names: base64 makes it a third
@@ -94,6 +103,9 @@ func (s *server) feedRoutes(mux *http.ServeMux) {
 		site.More = feedLister{threads: s.threads, core: k}
 	}
 	site.Register(mux)
+	if pics, err := k.pictures(); err == nil {
+		pics.Register(mux)
+	}
 }
 
 // feedReader: feed readers send no cookies, so what they see is what guests see.
