@@ -75,6 +75,7 @@ type Courier struct {
 	queue  state.Table[row]
 	digest state.Table[digestMark]
 	dmarc  dmarcCache
+	places destinations
 
 	letters *letters.Letters
 	pages   pages
@@ -243,16 +244,23 @@ func (c *Courier) dispatch(ctx context.Context, slots chan struct{}, wg *sync.Wa
 		case <-ctx.Done():
 			return time.Hour, nil
 		}
-		c.mu.Lock()
-		taken := c.busy[r.Key]
-		c.busy[r.Key] = true
-		c.mu.Unlock()
-		if taken {
+		where := c.destination(r.To[0])
+		if !c.places.reserve(where, c.most()) { // who is done with it pokes
 			<-slots
 			continue
 		}
+		c.mu.Lock()
+		c.busy[r.Key] = true
+		c.mu.Unlock()
 		wg.Go(func() {
-			defer func() { c.mu.Lock(); delete(c.busy, r.Key); c.mu.Unlock(); <-slots; c.poke() }()
+			defer func() {
+				c.mu.Lock()
+				delete(c.busy, r.Key)
+				c.mu.Unlock()
+				c.places.release(where)
+				<-slots
+				c.poke()
+			}()
 			if err := c.work(ctx, r); err != nil && ctx.Err() == nil {
 				c.cfg.Log.Error("courier: deliver", "err", err)
 			}

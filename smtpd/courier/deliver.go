@@ -56,6 +56,10 @@ func (c *Courier) work(ctx context.Context, r row) error {
 			c.failed(r, to)
 		}
 		left = left[1:]
+		if result == later && c.places.resting(c.destination(to), c.cfg.Now()) != nil { // nobody else is taken either
+			c.deferred.Add(int64(len(left)))
+			again, left = append(again, left...), nil
+		}
 		if err := c.settle(r, append(slices.Clone(left), again...), r.Next); err != nil {
 			return err
 		}
@@ -145,9 +149,11 @@ func (c *Courier) one(line *line, r row, l *letter, to string) (outcome, error) 
 		return delivered, nil
 	}
 	var e *smtp.SMTPError
-	if !errors.As(err, &e) {
-		line.close() // the connection is broken
-	} else if rerr := client.Reset(); rerr != nil {
+	switch {
+	case errors.As(err, &e) && e.Code == 421: // it closes: RFC 5321 §3.8
+		line.close()
+		c.places.rests(line.where, c.cfg.Now(), err)
+	case e == nil || client.Reset() != nil: // the connection is broken
 		line.close()
 	}
 	return classify(err), err
@@ -188,15 +194,15 @@ func (l *line) to(address string) (*smtp.Client, error) {
 	if !ok {
 		return nil, errNoHost
 	}
-	where := l.c.cfg.Smarthost
-	if where == "mx" {
-		where = domain
-	}
+	where := l.c.destination(address)
 	if l.client != nil && l.where == where {
 		return l.client, nil
 	}
 	l.close()
-	hosts := []string{l.c.cfg.Smarthost}
+	if err := l.c.places.resting(where, l.c.cfg.Now()); err != nil {
+		return nil, err
+	}
+	hosts := []string{where}
 	if l.c.cfg.Smarthost == "mx" {
 		var err error
 		if hosts, err = l.c.exchangers(l.ctx, domain); err != nil {
@@ -212,7 +218,11 @@ func (l *line) to(address string) (*smtp.Client, error) {
 		}
 		errs = append(errs, err)
 	}
-	return nil, errors.Join(errs...)
+	err := errors.Join(errs...)
+	if l.ctx.Err() == nil {
+		l.c.places.rests(where, l.c.cfg.Now(), err)
+	}
+	return nil, err
 }
 
 // exchangers are a domain's mail servers in order: RFC 5321 §5.1; none at all with

@@ -75,8 +75,7 @@ func (c *Courier) digestOf(ctx context.Context, name article.Group, to []string)
 	defer c.poke()
 	return c.cfg.State.Update(func(tx *state.Tx) error {
 		if raw != nil {
-			for i := 0; i < len(to); i += perRow {
-				chunk := to[i:min(i+perRow, len(to))]
+			for i, chunk := range c.shares(to) {
 				r := row{Key: rowKey(now, 0, int(hashOf(string(name)))+i), Group: name, To: chunk, Raw: raw, First: now, Next: now}
 				if err := c.queue.PutIn(tx, r.Key, r); err != nil {
 					return err

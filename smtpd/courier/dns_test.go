@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/spool"
@@ -35,7 +36,12 @@ func TestDirectDelivery(t *testing.T) {
 	if !got["a@two.example"] || !got["b@plain.example"] {
 		t.Errorf("delivered to %v", got)
 	}
-	d.stop() // waits for what is under way
+	for end := time.Now().Add(20 * time.Second); d.Counts().Bounced < 2 || d.Counts().Queued > 0; <-time.After(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%+v", d.Counts())
+		}
+	}
+	d.stop()
 	all, err := d.List("mesh.talk")
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
-	"slices"
 	"strings"
 	"time"
 
@@ -72,23 +71,14 @@ func hashOf(s string) uint32 {
 	return h.Sum32()
 }
 
-// enqueue writes the rows of an article or a mail, like r, in order of the addresses'
-// domains.
+// enqueue writes the rows of an article or a mail, like r.
 func (c *Courier) enqueue(r row, at time.Time, to []string) error {
 	if len(to) == 0 {
 		return nil
 	}
-	slices.SortFunc(to, func(a, b string) int {
-		_, da, _ := strings.Cut(a, "@")
-		_, db, _ := strings.Cut(b, "@")
-		if n := strings.Compare(da, db); n != 0 {
-			return n
-		}
-		return strings.Compare(a, b)
-	})
 	err := c.cfg.State.Update(func(tx *state.Tx) error {
 		n := int(hashOf(string(r.list())+string(r.Group)+string(r.Raw))) &^ 0xffff
-		for chunk := range slices.Chunk(to, perRow) {
+		for _, chunk := range c.shares(to) {
 			r.Key, r.To, r.First, r.Next = rowKey(at, r.Seq, n), chunk, at, at
 			if err := c.queue.PutIn(tx, r.Key, r); err != nil {
 				return err
@@ -106,7 +96,7 @@ func (c *Courier) enqueue(r row, at time.Time, to []string) error {
 
 // due returns at most limit rows whose time has come, and how long to wait for the
 // next one. Rows of articles that the saved cursor has not passed wait: a crash
-// would write them again.
+// would write them again; so do those of a destination that has all its connections.
 func (c *Courier) due(limit int) (rows []row, wait time.Duration, err error) {
 	now := c.cfg.Now()
 	settled := spool.Seq(1<<63 - 1)
@@ -132,7 +122,7 @@ func (c *Courier) due(limit int) (rows []row, wait time.Duration, err error) {
 			c.mu.Lock()
 			taken := c.busy[r.Key]
 			c.mu.Unlock()
-			if !taken {
+			if !taken && !c.places.full(c.destination(r.To[0]), c.most()) {
 				rows = append(rows, r)
 			}
 			return len(rows) < limit
