@@ -5,18 +5,18 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
 
 	"blitiri.com.ar/go/spf"
 	"github.com/emersion/go-msgauth/dkim"
-	"github.com/emersion/go-msgauth/dmarc"
-	"golang.org/x/net/publicsuffix"
+
+	"github.com/litfass/litfass/smtpd/alignment"
 )
 
 // proof says whether a mail's From is what its domain vouches for.
 type proof struct {
 	aligned   bool // DKIM or SPF passes for the domain of From: RFC 7489 §3.1
 	temporary bool // DNS did not answer
+	forged    bool // its domain wants such mail refused: RFC 7489 §6.3, p=reject
 }
 
 // authenticate asks DKIM (RFC 6376), SPF (RFC 7208) and DMARC's alignment
@@ -28,13 +28,9 @@ func (s *Server) authenticate(ctx context.Context, m *message, addr netip.Addr, 
 	}
 	txt := func(name string) ([]string, error) { return resolver.LookupTXT(ctx, name) }
 	_, domain, _ := splitAddress(from)
-	strictDKIM, strictSPF := false, false
-	rec, err := dmarc.LookupWithOptions(domain, &dmarc.LookupOptions{LookupTXT: txt})
-	if dmarc.IsTempFail(err) {
+	policy, temporary := alignment.Lookup(domain, txt)
+	if temporary {
 		return proof{temporary: true}
-	}
-	if err == nil {
-		strictDKIM, strictSPF = rec.DKIMAlignment == dmarc.AlignmentStrict, rec.SPFAlignment == dmarc.AlignmentStrict
 	}
 	var p proof
 	sigs, err := dkim.VerifyWithOptions(m.octets(), &dkim.VerifyOptions{LookupTXT: txt, MaxVerifications: 5})
@@ -42,7 +38,7 @@ func (s *Server) authenticate(ctx context.Context, m *message, addr netip.Addr, 
 		sigs = nil
 	}
 	for _, v := range sigs {
-		if v.Err == nil && sameDomain(v.Domain, domain, strictDKIM) {
+		if v.Err == nil && alignment.Same(v.Domain, domain, policy.StrictDKIM) {
 			return proof{aligned: true}
 		}
 		p.temporary = p.temporary || dkim.IsTempFail(v.Err)
@@ -53,26 +49,11 @@ func (s *Server) authenticate(ctx context.Context, m *message, addr netip.Addr, 
 	result, _ := spf.CheckHostWithSender(addr.AsSlice(), helo, envelope, spf.WithContext(ctx), spf.WithResolver(resolver))
 	_, envDomain, ok := splitAddress(envelope)
 	switch {
-	case result == spf.Pass && ok && sameDomain(envDomain, domain, strictSPF):
+	case result == spf.Pass && ok && alignment.Same(envDomain, domain, policy.StrictSPF):
 		return proof{aligned: true}
 	case result == spf.TempError:
 		p.temporary = true
 	}
+	p.forged = policy.Reject && !p.temporary
 	return p
-}
-
-// sameDomain is alignment: equal, or, relaxed, of one organisational domain.
-func sameDomain(a, b string, strict bool) bool {
-	if strings.EqualFold(a, b) {
-		return true
-	}
-	if strict {
-		return false
-	}
-	oa, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(a))
-	if err != nil {
-		return false
-	}
-	ob, err := publicsuffix.EffectiveTLDPlusOne(strings.ToLower(b))
-	return err == nil && oa == ob
 }

@@ -41,14 +41,19 @@ func TestWhoVouches(t *testing.T) {
 	for _, c := range []struct {
 		name, from, envelope, signer string
 		front                        bool
-		spoil                        bool
+		spoil, unknown               bool
 		want                         string // posted, asked, later
 	}{
 		{name: "DKIM of the domain", from: "a@signed.example", envelope: "x@bulk.example", signer: "signed.example", want: "posted"},
 		{name: "DKIM, in front", from: "a@signed.example", envelope: "x@bulk.example", signer: "signed.example", front: true, want: "posted"},
 		{name: "DKIM spoilt", from: "a@signed.example", envelope: "x@bulk.example", signer: "signed.example", spoil: true, want: "asked"},
 		{name: "DKIM of another", from: "a@signed.example", envelope: "x@bulk.example", signer: "other.example", want: "asked"},
-		{name: "DKIM of a subdomain, strict", from: "a@strict.example", envelope: "a@strict.example", signer: "sub.strict.example", want: "asked"},
+		{name: "DKIM of a subdomain, strict", from: "a@strict.example", envelope: "a@strict.example", signer: "sub.strict.example", want: "refused"},
+		{name: "the same through the host in front", from: "a@strict.example", envelope: "a@strict.example", signer: "sub.strict.example", front: true, want: "asked"},
+		{name: "a subdomain of a strict domain", from: "a@deep.strict.example", envelope: "a@strict.example", signer: "sub.strict.example", want: "refused"},
+		{name: "unknown, its domain wants forgeries refused", from: "a@strict.example", envelope: "a@strict.example", unknown: true, want: "refused"},
+		{name: "unknown, vouched for", from: "a@spf.example", envelope: "a@spf.example", unknown: true, want: "asked"},
+		{name: "unknown, DNS fails", from: "a@broken.example", envelope: "a@broken.example", unknown: true, want: "asked"},
 		{name: "SPF", from: "a@spf.example", envelope: "a@spf.example", want: "posted"},
 		{name: "SPF, relaxed", from: "a@spf.example", envelope: "a@sub.spf.example", want: "posted"},
 		{name: "SPF, of the host in front", from: "a@spf.example", envelope: "a@spf.example", front: true, want: "asked"},
@@ -64,8 +69,10 @@ func TestWhoVouches(t *testing.T) {
 					cfg.Front = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 				}
 			})
-			if err := o.held.done(heldMail{From: c.from, Token: "x"}); err != nil { // has confirmed before
-				t.Fatal(err)
+			if !c.unknown {
+				if err := o.held.done(heldMail{From: c.from, Token: "x"}); err != nil { // has confirmed before
+					t.Fatal(err)
+				}
 			}
 			mail := strings.Replace(dated(plainMail), "Alice <alice@a.example>", c.from, 1)
 			if c.signer != "" {
@@ -83,6 +90,8 @@ func TestWhoVouches(t *testing.T) {
 				got = "asked"
 			case codeOf(err) == 451:
 				got = "later"
+			case codeOf(err) == 550 && posted+asked == 0:
+				got = "refused"
 			}
 			if got != c.want {
 				t.Errorf("%s (%v), want %s", got, err, c.want)

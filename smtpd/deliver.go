@@ -162,14 +162,19 @@ func (s *session) postAs(ctx context.Context, m *message, groups []article.Group
 	if err != nil {
 		return s.later("look up a sender", err)
 	}
-	if known {
-		proof := s.srv.authenticate(ctx, m, s.addr, s.conn.Hostname(), s.from, from)
-		if proof.temporary {
-			return reply(451, 4, 4, 3, "the sender's domain cannot be asked just now (DNS), try again later")
-		}
-		if proof.aligned {
-			return s.inject(ctx, m, groups, s.origin(true))
-		}
+	asking, cancel := ctx, context.CancelFunc(func() {})
+	if !known { // he is asked in any case: no need to wait for a DNS that does not answer
+		asking, cancel = context.WithTimeout(ctx, 5*time.Second)
+	}
+	proof := s.srv.authenticate(asking, m, s.addr, s.conn.Hostname(), s.from, from)
+	cancel()
+	switch {
+	case proof.forged: // he would be asked about what somebody else sent
+		return reply(550, 5, 7, 1, "the domain of %s wants mail refused that neither its DKIM nor its SPF vouches for (DMARC)", from)
+	case known && proof.temporary:
+		return reply(451, 4, 4, 3, "the sender's domain cannot be asked just now (DNS), try again later")
+	case known && proof.aligned:
+		return s.inject(ctx, m, groups, s.origin(true))
 	}
 	return s.hold(ctx, m, groups, from)
 }

@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/emersion/go-msgauth/dmarc"
-
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/article/content"
+	"github.com/litfass/litfass/smtpd/alignment"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -184,8 +183,11 @@ func (c *Courier) mustRewrite(ctx context.Context, from string) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	rec, err := dmarc.LookupWithOptions(domain, &dmarc.LookupOptions{LookupTXT: func(name string) ([]string, error) { return c.cfg.Resolver.LookupTXT(ctx, name) }})
-	a = dmarcAnswer{strict: err == nil && rec.Policy != dmarc.PolicyNone, until: c.cfg.Now().Add(time.Hour)}
+	p, temporary := alignment.Lookup(domain, func(name string) ([]string, error) { return c.cfg.Resolver.LookupTXT(ctx, name) })
+	if temporary {
+		return true // a mail that is refused is worse than another name in From
+	}
+	a = dmarcAnswer{strict: p.Reject || p.Quarantine, until: c.cfg.Now().Add(time.Hour)}
 	d.mu.Lock()
 	if d.known == nil || len(d.known) > 1000 {
 		d.known = map[string]dmarcAnswer{}

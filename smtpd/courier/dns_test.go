@@ -60,7 +60,7 @@ func TestFromIsRewrittenWhereDMARCForcesIt(t *testing.T) {
 			"_dmarc.reject.example": {"v=DMARC1; p=reject"}, "_dmarc.quarantine.example": {"v=DMARC1; p=quarantine"}, "_dmarc.none.example": {"v=DMARC1; p=none"},
 		}})
 	})
-	for domain, want := range map[string]bool{"reject.example": true, "quarantine.example": true, "none.example": false, "absent.example": false, "x.invalid": false, "box.example": false} {
+	for domain, want := range map[string]bool{"reject.example": true, "quarantine.example": true, "sub.reject.example": true, "none.example": false, "absent.example": false, "x.invalid": false, "box.example": false} {
 		a, err := article.Parse([]byte("From: =?utf-8?q?J=C3=B6rg?= <j@"+domain+">\r\nSubject: x\r\nMessage-ID: <1@a.example>\r\nNewsgroups: mesh.talk\r\n\r\nx\r\n.\r\n"), article.Limits{})
 		if err != nil {
 			t.Fatal(err)
