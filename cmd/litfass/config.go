@@ -80,7 +80,7 @@ type smtpSection struct {
 	Smarthost  string   `toml:"smarthost" doc:"mail leaves through it: host:port, or mx for direct delivery; empty: mail leaves to nobody" reload:"no"`
 	User       string   `toml:"user" doc:"the login at the smarthost" reload:"no"`
 	Password   string   `toml:"password" doc:"its password, or file:PATH" reload:"no"`
-	DKIM       string   `toml:"dkim" doc:"private key that signs mail, a PEM file (RSA or Ed25519); empty: unsigned" kind:"path" reload:"no"`
+	DKIM       string   `toml:"dkim" doc:"private key that signs mail, a PEM file (RSA, Ed25519, or both: then RSA signs once a letter); empty: unsigned" kind:"path" reload:"no"`
 	Language   string   `toml:"language" doc:"of the node's own mails to people whose language it does not know: en, de; empty: all of them" reload:"no"`
 	Selector   string   `toml:"selector" doc:"where its public half stands: SELECTOR._domainkey.DOMAIN" reload:"no"`
 	Anonymous  string   `toml:"anonymous" doc:"none | confirm | post: mail to a group from a sender without account" oneof:"none confirm post"`

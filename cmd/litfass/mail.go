@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -39,12 +40,12 @@ func (k *core) mails() (*courier.Courier, error) {
 	if err != nil {
 		return nil, fmt.Errorf("smtp.password: %w", err)
 	}
-	signer, err := readSigner(k.cfg.SMTP.DKIM)
+	each, common, err := readSeals(k.cfg.SMTP.DKIM, k.cfg.SMTP.Selector)
 	if err != nil {
 		return nil, fmt.Errorf("smtp.dkim: %w", err)
 	}
 	cfg := courier.Config{Domain: k.cfg.mailDomain(k.host), Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"),
-		Smarthost: k.cfg.SMTP.Smarthost, User: k.cfg.SMTP.User, Password: password, DKIM: signer, Selector: k.cfg.SMTP.Selector, Language: k.cfg.SMTP.Language, State: k.state, Spool: k.shown, Waiting: k.agent, People: people{k}, Now: k.now, Log: k.log}
+		Smarthost: k.cfg.SMTP.Smarthost, User: k.cfg.SMTP.User, Password: password, DKIM: each, Common: common, Language: k.cfg.SMTP.Language, State: k.state, Spool: k.shown, Waiting: k.agent, People: people{k}, Now: k.now, Log: k.log}
 	if k.followers != nil {
 		cfg.Settled = func() spool.Seq { return k.followers.Saved("courier") }
 	}
@@ -52,26 +53,53 @@ func (k *core) mails() (*courier.Courier, error) {
 	return k.courier, nil
 }
 
-// readSigner reads the private key of a PEM file: PKCS #8 (RFC 5958), or PKCS #1 of
-// older programs. No file: nil.
-func readSigner(file string) (crypto.Signer, error) {
+// readSeals reads the private keys of a PEM file: one signs each mail. Of two, an RSA and
+// an Ed25519 key, RSA signs once what all subscribers get alike, and Ed25519, whose public
+// half stands at SELECTOR-ed25519, each mail. No file: none.
+func readSeals(file, selector string) (each, common courier.Seal, err error) {
 	if file == "" {
-		return nil, nil
+		return each, common, nil
 	}
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, fmt.Errorf("read the key: %w", err)
+		return each, common, fmt.Errorf("read the key: %w", err)
 	}
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, fmt.Errorf("%s holds no PEM block; make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048\"", file)
+	var keys []crypto.Signer
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		key, err := parseSigner(block.Bytes)
+		if err != nil {
+			return each, common, fmt.Errorf("%s: %w", file, err)
+		}
+		keys = append(keys, key)
 	}
-	if key, err := x509.ParsePKCS1PrivateKey(block.Bytes); err == nil {
+	switch len(keys) {
+	case 0:
+		return each, common, fmt.Errorf("%s holds no PEM block; make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048\"", file)
+	case 1:
+		return courier.Seal{Key: keys[0], Selector: selector}, common, nil
+	}
+	slices.SortFunc(keys, func(a, b crypto.Signer) int { return rank(a) - rank(b) })
+	if len(keys) > 2 || rank(keys[0]) == rank(keys[1]) {
+		return each, common, fmt.Errorf("%s holds %d keys; DKIM takes one, or an RSA and an Ed25519 key", file, len(keys))
+	}
+	return courier.Seal{Key: keys[1], Selector: selector + "-ed25519"}, courier.Seal{Key: keys[0], Selector: selector}, nil
+}
+
+func rank(key crypto.Signer) int {
+	if _, ok := key.(ed25519.PrivateKey); ok {
+		return 1
+	}
+	return 0
+}
+
+// parseSigner takes PKCS #8 (RFC 5958), or PKCS #1 of older programs.
+func parseSigner(der []byte) (crypto.Signer, error) {
+	if key, err := x509.ParsePKCS1PrivateKey(der); err == nil {
 		return key, nil
 	}
-	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, err := x509.ParsePKCS8PrivateKey(der)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
 	switch key := key.(type) {
 	case *rsa.PrivateKey:
@@ -79,7 +107,7 @@ func readSigner(file string) (crypto.Signer, error) {
 	case ed25519.PrivateKey:
 		return key, nil
 	}
-	return nil, fmt.Errorf("%s: DKIM knows RSA and Ed25519 keys, this is a %T", file, key)
+	return nil, fmt.Errorf("DKIM knows RSA and Ed25519 keys, this is a %T", key)
 }
 
 // startCourier sends mail to subscribers and moderators.

@@ -140,11 +140,13 @@ func (c *Courier) leaveFields(token string) string {
 // his own is made anew.
 func (c *Courier) finish(l *letter, extra string) (io.Reader, error) {
 	sig := ""
-	if c.cfg.DKIM != nil {
-		if l.seal == nil {
-			l.seal = c.newSeal(*l)
-		}
+	if c.cfg.DKIM.Key != nil {
 		var err error
+		if l.seal == nil {
+			if l.seal, err = c.newSeal(*l); err != nil {
+				return nil, err
+			}
+		}
 		if sig, err = l.seal.sign(extra); err != nil {
 			return nil, err
 		}

@@ -2,7 +2,6 @@ package courier
 
 import (
 	"context"
-	"crypto"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -49,11 +48,11 @@ type Config struct {
 	Smarthost string // host:port; "mx": direct delivery; "": mail leaves to nobody
 	User      string // at the smarthost, or ""
 	Password  string
-	DKIM      crypto.Signer // nil: unsigned
-	Selector  string        // of the DKIM key; "": litfass
-	Language  string        // of letters to whom nothing better is known of; "": all
-	TLS       *tls.Config   // for sending; nil: opportunistic, certificates are not checked
-	Port      string        // of mail servers in "mx" mode; "": 25
+	DKIM      Seal        // signs each mail; without a key: unsigned
+	Common    Seal        // signs, beside DKIM, once a letter what all subscribers get alike; or no key
+	Language  string      // of letters to whom nothing better is known of; "": all
+	TLS       *tls.Config // for sending; nil: opportunistic, certificates are not checked
+	Port      string      // of mail servers in "mx" mode; "": 25
 
 	State    *state.DB
 	Spool    Spool
@@ -68,14 +67,15 @@ type Config struct {
 
 // Courier is a spool.Follower that queues mail, and the workers that send it.
 type Courier struct {
-	cfg    Config
-	subs   state.Table[Subscription]
-	tokens state.Table[string] // of a subscription: its key
-	asked  state.Table[asked]
-	queue  state.Table[row]
-	digest state.Table[digestMark]
-	dmarc  dmarcCache
-	places destinations
+	cfg     Config
+	subs    state.Table[Subscription]
+	tokens  state.Table[string] // of a subscription: its key
+	asked   state.Table[asked]
+	queue   state.Table[row]
+	digest  state.Table[digestMark]
+	dmarc   dmarcCache
+	places  destinations
+	commons commons
 
 	letters *letters.Letters
 	pages   pages
@@ -100,9 +100,6 @@ func New(cfg Config) *Courier {
 	}
 	if cfg.Workers == 0 {
 		cfg.Workers = 4
-	}
-	if cfg.Selector == "" {
-		cfg.Selector = "litfass"
 	}
 	if cfg.Port == "" {
 		cfg.Port = "25"

@@ -163,7 +163,7 @@ func TestArticleGoesToSubscribers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := newDesk(t, h.addr, func(c *Config) { c.DKIM = key })
+	d := newDesk(t, h.addr, func(c *Config) { c.DKIM = Seal{key, "litfass"} })
 	ctx := context.Background()
 	if err := d.Add(ctx, "mesh.talk", "Bob@B.example", All); err != nil {
 		t.Fatal(err)
@@ -503,9 +503,10 @@ func BenchmarkExpand(b *testing.B) {
 	for _, kind := range []struct {
 		name string
 		key  crypto.Signer
-	}{{"unsigned", nil}, {"ed25519", edKey}, {"rsa2048", rsaKey}} {
+		once crypto.Signer
+	}{{"unsigned", nil, nil}, {"ed25519", edKey, nil}, {"both", edKey, rsaKey}, {"rsa2048", rsaKey, nil}} {
 		b.Run(kind.name, func(b *testing.B) {
-			d := newDesk(b, "127.0.0.1:1", func(c *Config) { c.DKIM = kind.key })
+			d := newDesk(b, "127.0.0.1:1", func(c *Config) { c.DKIM.Key, c.Common.Key = kind.key, kind.once })
 			e := d.post(b, "mesh.talk", "x")
 			tokens := make([]string, perRow)
 			for i := range tokens {

@@ -11,6 +11,8 @@ import (
 	"hash"
 	"io"
 	"strings"
+	"sync"
+	"time"
 )
 
 // signedFields are the fields that DKIM covers: RFC 6376 §5.4.1. What differs from one
@@ -20,22 +22,53 @@ var signedFields = []string{"From", "To", "Subject", "Date", "Message-ID", "Refe
 
 var ownFields = []string{"List-Unsubscribe", "List-Unsubscribe-Post"}
 
+// A Seal is a DKIM key of the domain, and where its public half stands.
+type Seal struct {
+	Key      crypto.Signer // RSA or Ed25519
+	Selector string
+}
+
+// start begins a DKIM-Signature field, up to b=, and says how the key signs.
+func (k Seal) start(domain string, at time.Time, fields []string, body []byte) (string, crypto.SignerOpts) {
+	algorithm, opts := "rsa-sha256", crypto.SignerOpts(crypto.SHA256)
+	if _, ok := k.Key.Public().(ed25519.PublicKey); ok { // RFC 8463: signs the hash as if it were the message
+		algorithm, opts = "ed25519-sha256", crypto.Hash(0)
+	}
+	return fmt.Sprintf("DKIM-Signature: v=1; a=%s; c=relaxed/relaxed; d=%s; s=%s;\r\n t=%d; h=%s;\r\n bh=%s;\r\n b=", algorithm, domain, k.Selector,
+		at.Unix(), strings.Join(fields, ":"), base64.StdEncoding.EncodeToString(body)), opts
+}
+
+// end signs what h has read and the field that start begins, and returns all of it.
+func (k Seal) end(h hash.Hash, start string, opts crypto.SignerOpts) (string, error) {
+	h.Write(bytes.TrimSuffix(relaxField([]byte(start)), []byte("\r\n")))
+	sig, err := k.Key.Sign(rand.Reader, h.Sum(nil), opts)
+	if err != nil {
+		return "", fmt.Errorf("sign a mail: %w", err)
+	}
+	b := base64.StdEncoding.EncodeToString(sig)
+	var out strings.Builder
+	out.WriteString(start)
+	for len(b) > 72 {
+		out.WriteString(b[:72] + "\r\n ")
+		b = b[72:]
+	}
+	return out.String() + b + "\r\n", nil
+}
+
 // seal signs a letter for one subscriber after the other (RFC 6376, relaxed/relaxed).
 // go-msgauth would read and hash the whole mail anew for each; the tests verify with it.
 type seal struct {
-	key    crypto.Signer
+	key    Seal
 	opts   crypto.SignerOpts
 	shared hash.Cloner // has read the fields that all subscribers get alike
-	start  string      // of the DKIM-Signature field, up to b=
+	start  string
+	common string // a whole field over what all get alike, or ""
 }
 
-// newSeal hashes what all subscribers get alike.
-func (c *Courier) newSeal(l letter) *seal {
-	s := &seal{key: c.cfg.DKIM, opts: crypto.SHA256}
-	algorithm := "rsa-sha256"
-	if _, ok := s.key.Public().(ed25519.PublicKey); ok { // RFC 8463: signs the hash as if it were the message
-		algorithm, s.opts = "ed25519-sha256", crypto.Hash(0)
-	}
+// newSeal hashes what all subscribers get alike, and signs it once if there is a key for
+// that.
+func (c *Courier) newSeal(l letter) (*seal, error) {
+	s := &seal{key: c.cfg.DKIM}
 	h := sha256.New()
 	fields := lastFields(l.head)
 	for _, name := range signedFields {
@@ -46,12 +79,55 @@ func (c *Courier) newSeal(l letter) *seal {
 	s.shared = h.(hash.Cloner)
 	body := sha256.New()
 	relaxBody(body, l.body)
-	s.start = fmt.Sprintf("DKIM-Signature: v=1; a=%s; c=relaxed/relaxed; d=%s; s=%s;\r\n t=%d; h=%s;\r\n bh=%s;\r\n b=", algorithm, c.cfg.Domain, c.cfg.Selector,
-		c.cfg.Now().Unix(), strings.Join(append(signedFields[:len(signedFields):len(signedFields)], ownFields...), ":"), base64.StdEncoding.EncodeToString(body.Sum(nil)))
-	return s
+	now := c.cfg.Now()
+	s.start, s.opts = s.key.start(c.cfg.Domain, now, append(signedFields[:len(signedFields):len(signedFields)], ownFields...), body.Sum(nil))
+	if c.cfg.Common.Key == nil {
+		return s, nil
+	}
+	of := [2][sha256.Size]byte{[sha256.Size]byte(h.Sum(nil)), [sha256.Size]byte(body.Sum(nil))}
+	var err error
+	s.common, err = c.commons.of(of, func() (string, error) {
+		start, opts := c.cfg.Common.start(c.cfg.Domain, now, signedFields, body.Sum(nil))
+		own, err := s.shared.Clone()
+		if err != nil {
+			return "", fmt.Errorf("go on from a hash: %w", err)
+		}
+		return c.cfg.Common.end(own, start, opts)
+	})
+	return s, err
 }
 
-// sign returns the DKIM-Signature field for a subscriber whose own fields are extra.
+// commons are the last common signatures: the rows of a letter need the same one.
+type commons struct {
+	mu   sync.Mutex
+	last []commonSeal
+}
+
+type commonSeal struct {
+	of    [2][sha256.Size]byte // header and body
+	field string
+}
+
+const keptCommons = 8
+
+// of returns the signature of a letter, made if it is not there.
+func (c *commons) of(of [2][sha256.Size]byte, sign func() (string, error)) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, k := range c.last {
+		if k.of == of {
+			return k.field, nil
+		}
+	}
+	field, err := sign()
+	if err != nil {
+		return "", err
+	}
+	c.last = append(c.last[max(0, len(c.last)-keptCommons+1):], commonSeal{of, field})
+	return field, nil
+}
+
+// sign returns the DKIM-Signature fields for a subscriber whose own fields are extra.
 func (s *seal) sign(extra string) (string, error) {
 	h, err := s.shared.Clone()
 	if err != nil {
@@ -61,19 +137,8 @@ func (s *seal) sign(extra string) (string, error) {
 	for _, name := range ownFields {
 		h.Write(fields[strings.ToLower(name)])
 	}
-	h.Write(bytes.TrimSuffix(relaxField([]byte(s.start)), []byte("\r\n")))
-	sig, err := s.key.Sign(rand.Reader, h.Sum(nil), s.opts)
-	if err != nil {
-		return "", fmt.Errorf("sign a mail: %w", err)
-	}
-	b := base64.StdEncoding.EncodeToString(sig)
-	var out strings.Builder
-	out.WriteString(s.start)
-	for len(b) > 72 {
-		out.WriteString(b[:72] + "\r\n ")
-		b = b[72:]
-	}
-	return out.String() + b + "\r\n", nil
+	own, err := s.key.end(h, s.start, s.opts)
+	return s.common + own, err
 }
 
 // lastFields are the fields of a header by name, relaxed, of several the last: RFC 6376

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func FuzzSeal(f *testing.F) {
 	f.Fuzz(func(t *testing.T, head, body string) {
 		head, body = plausible(head), strings.ReplaceAll(strings.ReplaceAll(strings.ReplaceAll(body, "\r", ""), "\x00", ""), "\n", "\r\n")
 		for _, key := range []crypto.Signer{rsaKey, edKey} {
-			c := New(Config{Domain: "box.example", DKIM: key, URL: "http://box.example", Now: time.Now})
+			c := New(Config{Domain: "box.example", DKIM: Seal{key, "s"}, URL: "http://box.example", Now: time.Now})
 			l := letter{head: []byte(head), body: []byte(body)}
 			for _, token := range []string{"one", "two"} {
 				mail, err := c.finish(&l, c.leaveFields(token))
@@ -76,6 +77,60 @@ func FuzzSeal(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestBothSeals: with two keys RSA signs once what all subscribers get alike, Ed25519
+// each mail with its way out; each holds by itself.
+func TestBothSeals(t *testing.T) {
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, edKey, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := New(Config{Domain: "box.example", DKIM: Seal{edKey, "ed"}, Common: Seal{rsaKey, "rsa"}, URL: "http://box.example", Now: time.Now})
+	txt := func(name string) ([]string, error) {
+		if strings.HasPrefix(name, "rsa.") {
+			return published(t, rsaKey)(name)
+		}
+		return published(t, edKey)(name)
+	}
+	verify := func(raw []byte) (ed, rsa *dkim.Verification) {
+		v, err := dkim.VerifyWithOptions(bytes.NewReader(raw), &dkim.VerifyOptions{LookupTXT: txt})
+		if err != nil || len(v) != 2 {
+			t.Fatalf("%v %v:\n%s", v, err, raw)
+		}
+		if slices.Contains(v[0].HeaderKeys, "List-Unsubscribe") {
+			return v[0], v[1]
+		}
+		return v[1], v[0]
+	}
+	commons := map[string]bool{}
+	for range 2 { // two rows of one letter
+		l := letter{head: []byte("From: a@box.example\r\nSubject: x\r\n"), body: []byte("Hallo\r\n")}
+		for _, token := range []string{"one", "two"} {
+			mail, err := c.finish(&l, c.leaveFields(token))
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw, _ := io.ReadAll(mail)
+			commons[l.seal.common] = true
+			if ed, rsa := verify(raw); ed.Err != nil || rsa.Err != nil || !slices.Contains(ed.HeaderKeys, "List-Unsubscribe-Post") || slices.Contains(rsa.HeaderKeys, "List-Unsubscribe") {
+				t.Errorf("%+v %+v", ed, rsa)
+			}
+			if ed, rsa := verify(bytes.Replace(raw, []byte("t="+token), []byte("t=mallory"), 1)); ed.Err == nil || rsa.Err != nil {
+				t.Errorf("another way out: %+v %+v", ed, rsa)
+			}
+			if ed, rsa := verify(append(raw, "more\r\n"...)); ed.Err == nil || rsa.Err == nil {
+				t.Errorf("another text: %+v %+v", ed, rsa)
+			}
+		}
+	}
+	if len(commons) != 1 {
+		t.Errorf("%d RSA operations for one letter", len(commons))
+	}
 }
 
 // plausible makes a header of any text: From, and lines that are fields or folds.
