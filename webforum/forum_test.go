@@ -429,6 +429,30 @@ func TestPosting(t *testing.T) {
 	}
 }
 
+// Where an answer goes is said before it is written.
+func TestFollowupTo(t *testing.T) {
+	w := newWorld(t)
+	for i, c := range []struct{ header, groups, says string }{
+		{"", "misc.test", ""},
+		{"Followup-To: misc.talk\n", "misc.talk", "asks for answers in: <b>misc.talk</b>"},
+		{"Followup-To: misc.talk,misc.test\n", "misc.talk,misc.test", "asks for answers in: <b>misc.talk</b> <b>misc.test</b>"},
+		{"Followup-To: poster\n", "misc.test", `by mail, not in the group: <a href="mailto:ann@a.example">`},
+		{"Followup-To: POSTER\nReply-To: Ann at home <home@a.example>\n", "misc.test", `<a href="mailto:home@a.example">`},
+		{"Followup-To: ,,,\n", "misc.test", ""},
+		{"Followup-To: poster\nReply-To: \"><script>x</script>\n", "misc.test", "by mail, not in the group:"},
+	} {
+		e := w.must(fmt.Sprintf("Path: x!not-for-mail\nFrom: Ann <ann@a.example>\nNewsgroups: misc.test\nSubject: s\nMessage-ID: <fu%d@a.example>\nDate: %s\n%s\nText\n", i, article.FormatDate(time.Now()), c.header))
+		page := w.get(messagePath(e.ID) + "/reply").body
+		inert(t, c.header, page)
+		if !strings.Contains(page, `name="groups" value="`+c.groups+`"`) || !strings.Contains(page, c.says) {
+			t.Errorf("%q: not %s, %s in %s", c.header, c.groups, c.says, page)
+		}
+		if c.says == "" && (strings.Contains(page, "asks for answers") || strings.Contains(page, "reply goes to")) {
+			t.Errorf("%q: says where the answer goes", c.header)
+		}
+	}
+}
+
 func TestThreadLinkAtOnce(t *testing.T) {
 	w := newWorld(t)
 	a, _ := article.Normalize([]byte(simple(1, "Hello", "")), article.Limits{})

@@ -47,7 +47,10 @@ type writeData struct {
 	MaxSize     string
 	Waiting     bool
 	Reply, Edit bool
-	Crossposted []string
+	Crossposted []string // where an answer goes, if that is more than the group or Asked
+	Asked       bool     // the author of what is answered chose these groups
+	Poster      bool     // he wants answers by mail, to ByMail
+	ByMail      string
 	LostFiles   bool
 	Kept        []keptFile // of the version that is edited
 	Draft       string     // when it was kept, in words
@@ -110,21 +113,38 @@ func (f *Forum) replyForm(v *visitor) (*page, error) {
 	d.References = append(article.ParseReferences(e.References), e.ID)
 	d.Groups, d.thread = e.Newsgroups, g.Name
 	d.answers = v.quote(a, author)
-	if fu := a.Get("Followup-To"); fu != "" && !strings.EqualFold(fu, "poster") {
-		d.Groups = fu
-	}
-	if gs, err := article.LenientGroups(d.Groups, 0); err == nil && len(gs) > 1 {
-		for _, g := range gs {
-			d.Crossposted = append(d.Crossposted, string(g))
-		}
-	} else if err != nil {
-		d.Groups = string(g.Name)
-	}
+	d.follow(a, g.Name)
 	if v.r.Method == http.MethodGet {
 		d.Body = d.answers
 		return v.writeForm(d, 0)
 	}
 	return v.take(d)
+}
+
+// follow sends an answer where the author wants it (RFC 5536 §3.2.6), else to the
+// groups of what is answered, and says so.
+func (d *writeData) follow(a *article.Article, here article.Group) {
+	fu := strings.TrimSpace(a.Get("Followup-To"))
+	if strings.EqualFold(fu, "poster") { // by mail; who answers here all the same does it knowingly
+		to := a.Get("Reply-To")
+		if to == "" {
+			to = a.Get("From")
+		}
+		d.Poster = true
+		_, d.ByMail = content.Author(to)
+	} else if fu != "" {
+		d.Groups, d.Asked = fu, true
+	}
+	gs, err := article.LenientGroups(d.Groups, 0)
+	if err != nil {
+		d.Groups, d.Asked = string(here), false
+		return
+	}
+	if len(gs) > 1 || d.Asked {
+		for _, g := range gs {
+			d.Crossposted = append(d.Crossposted, string(g))
+		}
+	}
 }
 
 // answered is the article a form is about, and a group of it that the visitor reads.
