@@ -6,6 +6,7 @@ import (
 	"compress/zlib"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -77,5 +78,34 @@ func TestDeflate(t *testing.T) {
 		if (err == nil) != good || good && string(a.Body) != doc {
 			t.Errorf("%s: %v", path, err)
 		}
+	}
+}
+
+// TestNamesThatChange: what counts is the address that a connection goes to, whatever a
+// name led to a moment ago (DNS rebinding), and however it is written.
+func TestNamesThatChange(t *testing.T) {
+	asked := 0
+	origin := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked++ }))
+	defer origin.Close()
+	_, port, err := net.SplitHostPort(origin.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := Fetcher{Guard: Guard{Allow: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}}}
+	f.Init()
+	defer f.Close()
+	for _, host := range []string{"localhost", "127.0.0.1", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]", "0.0.0.0", "[::]"} {
+		_, err := f.Get(context.Background(), "http://"+host+":"+port+"/", Validators{})
+		if err == nil || !strings.Contains(err.Error(), "not in the public net") {
+			t.Errorf("%s: %v", host, err)
+		}
+	}
+	for _, host := range []string{"2130706433", "0x7f000001", "127.1"} { // no resolver of Go's knows these as addresses
+		if _, err := f.Get(context.Background(), "http://"+host+":"+port+"/", Validators{}); err == nil {
+			t.Errorf("%s is reached", host)
+		}
+	}
+	if asked != 0 {
+		t.Errorf("the origin was asked %d times", asked)
 	}
 }

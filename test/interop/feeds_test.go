@@ -95,6 +95,12 @@ func TestFeedReaders(t *testing.T) {
 			t.Errorf("rss2email made %d mails", len(mails))
 		}
 	})
+	t.Run("feedparser", func(t *testing.T) {
+		need(t, "r2e", "rss2email") // which brings Python's feedparser
+		for _, path := range []string{"/g/test.a/feed.atom", "/g/test.a/feed.rss", "/feed.atom", "/feed.rss"} {
+			run(t, t.TempDir(), "", "/usr/bin/python3", "-c", strictFeed, url+path)
+		}
+	})
 	t.Run("browser", func(t *testing.T) {
 		chromium := need(t, "chromium", "chromium")
 		dom := run(t, t.TempDir(), "", "sh", "-c", `exec "$0" "$@" 2>/dev/null`, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--user-data-dir="+t.TempDir(), "--dump-dom", url+"/g/test.a/feed.atom")
@@ -108,6 +114,23 @@ func TestFeedReaders(t *testing.T) {
 		}
 	})
 }
+
+// strictFeed fails on a feed that is not well-formed, or whose entries lack what RFC 4287
+// and RSS 2.0 want.
+const strictFeed = `
+import feedparser, sys
+d = feedparser.parse(sys.argv[1])
+assert not d.bozo, d.bozo_exception
+assert d.version in ("atom10", "rss20") and d.feed.title and d.feed.link and d.feed.updated_parsed, d.feed
+assert [l for l in d.feed.links if l.rel == "self" and l.href == sys.argv[1]], d.feed.links
+talk = [e for e in d.entries if e.title.startswith("article ")]
+assert len(talk) == 3 and len({e.id for e in d.entries}) == len(d.entries), d.entries
+for e in talk:
+    assert ":" in e.id and e.link.startswith("http") and e.author == "Jörg" and e.published_parsed, e
+    assert "&lt;b&gt;" in (e.content[0].value if "content" in e else e.summary), e
+    f = [l for l in e.links if l.rel == "enclosure"]
+    assert len(f) == 1 and f[0].type == "audio/mpeg" and int(f[0].length) == 7, e.links
+`
 
 const nginxConf = `daemon off;
 master_process off;
