@@ -130,7 +130,8 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q is taken", s)
 		}
 	}
-	for s, ok := range map[string]bool{"misc.test": true, "a": true, "de.comp.os.unix+x_y-z": true, "grün.x": true,
+	for s, ok := range map[string]bool{"misc.test": true, "a": true, "de.comp.os.unix+x_y-z": true, "grün.x": true, "日本.e\u0301": true,
+		"mesh.\u202etset": false, "mesh.te\u200bst": false, "a\u0085b": false, "a\u00a0b": false, "a\ufffdb": false, "a\xffb": false, "\ufeffa": false,
 		"": false, ".a": false, "a.": false, "a..b": false, "a b": false, "a/b": false, "a,b": false, "a*": false} {
 		if _, err := ParseGroup(s); (err == nil) != ok {
 			t.Errorf("group %q: %v", s, err)

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ParseID checks a Message-ID: RFC 5536 §3.1.3 as far as all agents must agree
@@ -42,12 +44,14 @@ func (id ID) Hash() [16]byte {
 }
 
 // ParseGroup checks a newsgroup name: RFC 5536 §3.1.4, and, as there for names
-// already in use, octets over 127 (UTF-8); at most 200 octets.
+// already in use, letters beyond ASCII in UTF-8; at most 200 octets. What cannot be
+// seen (a sign that turns the direction of writing, a blank, a terminal's control
+// octet) would make one group look like another.
 func ParseGroup(s string) (Group, error) {
 	if s == "" || len(s) > 200 {
 		return "", bad("Newsgroups", "a group's name has %d octets, 1 to 200 are allowed", len(s))
 	}
-	part := 0
+	part, ascii := 0, true
 	for i := 0; i < len(s); i++ {
 		switch c := s[i]; {
 		case c == '.':
@@ -56,11 +60,21 @@ func ParseGroup(s string) (Group, error) {
 			}
 			part = 0
 			continue
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '+', c == '-', c == '_', c >= 128:
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '+', c == '-', c == '_':
+		case c >= utf8.RuneSelf:
+			ascii = false
 		default:
 			return "", bad("Newsgroups", "%.80q holds the octet %#02x", s, c)
 		}
 		part++
+	}
+	if ascii {
+		return Group(s), nil
+	}
+	for _, r := range s {
+		if r == utf8.RuneError || !unicode.IsGraphic(r) || unicode.IsSpace(r) {
+			return "", bad("Newsgroups", "%.80q holds %U, which cannot be seen or is no UTF-8", s, r)
+		}
 	}
 	return Group(s), nil
 }
