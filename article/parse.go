@@ -100,6 +100,9 @@ func (a *Article) parseHeader(lim Limits) error {
 			return bad("", "a header line ends with CR or LF alone")
 		}
 		if field[0] == '.' {
+			if len(field) == 1 && len(rest) == 0 {
+				return bad("", "no empty line between header and body")
+			}
 			if len(field) < 2 || field[1] != '.' {
 				return bad("", "a line of the header is a dot, or begins with one that is not doubled")
 			}
