@@ -152,6 +152,11 @@ func TestNames(t *testing.T) {
 	if g, err := LenientGroups("a.b,c d", 0); err != nil || len(g) != 1 {
 		t.Errorf("%v %v", g, err)
 	}
+	for in, want := range map[string]string{"a;b, ..": `"a;b" holds the octet`, " , ": "names no group"} {
+		if _, err := LenientGroups(in, 0); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", in, err, want)
+		}
+	}
 	if _, err := ParseGroups("a,b,c", 2); !errors.Is(err, ErrTooLarge) {
 		t.Error(err)
 	}

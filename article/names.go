@@ -2,6 +2,7 @@ package article
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"strings"
 	"time"
@@ -111,6 +112,7 @@ func parseGroups(s string, max int, strict bool) ([]Group, error) {
 		return nil, large("Newsgroups", "%d groups, the limit is %d", n, max)
 	}
 	var out []Group
+	var why error // why the first was passed over
 next:
 	for part := range strings.SplitSeq(s, ",") {
 		part = strings.Trim(part, " \t\r\n")
@@ -121,6 +123,7 @@ next:
 		if err != nil && strict {
 			return nil, err
 		} else if err != nil {
+			why = cmp.Or(why, err)
 			continue
 		}
 		for _, have := range out {
@@ -131,7 +134,7 @@ next:
 		out = append(out, g)
 	}
 	if len(out) == 0 {
-		return nil, bad("Newsgroups", "names no group")
+		return nil, cmp.Or(why, bad("Newsgroups", "names no group"))
 	}
 	return out, nil
 }
