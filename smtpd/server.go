@@ -163,7 +163,7 @@ func (q quiet) Println(v ...any)          { q.log.Debug("smtp: " + fmt.Sprint(v.
 
 // Serve takes connections from l until Shutdown. It returns nil then.
 func (s *Server) Serve(l net.Listener) error {
-	err := s.smtp.serve(l)
+	err := s.smtp.serve(wires{l, s.cfg.Domain})
 	if errors.Is(err, net.ErrClosed) || errors.Is(err, smtp.ErrServerClosed) {
 		return nil
 	}

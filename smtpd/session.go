@@ -246,11 +246,21 @@ func (s *session) origin(trusted bool) agent.Origin {
 	return agent.Origin{Door: "smtp", Account: s.account, Addr: s.addr, TLS: s.tls(), Trusted: trusted}
 }
 
+// read takes a message in whole.
+func (s *session) read(r io.Reader) (*message, error) {
+	m, err := readMessage(r, s.srv.cfg.TempDir, s.srv.cfg.MaxMessage)
+	if stray := strayCR(s.conn.Conn()); stray && err == nil {
+		m.body.Close()
+		return nil, errLineEnd
+	}
+	return m, err
+}
+
 // Data takes the message, for SMTP: one answer for all recipients.
 func (s *session) Data(r io.Reader) error {
 	ctx, cancel := s.context()
 	defer cancel()
-	m, err := readMessage(r, s.srv.cfg.TempDir, s.srv.cfg.MaxMessage)
+	m, err := s.read(r)
 	if err != nil {
 		return s.unread(err)
 	}
@@ -262,7 +272,7 @@ func (s *session) Data(r io.Reader) error {
 func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
 	ctx, cancel := s.context()
 	defer cancel()
-	m, err := readMessage(r, s.srv.cfg.TempDir, s.srv.cfg.MaxMessage)
+	m, err := s.read(r)
 	if err != nil {
 		return s.unread(err)
 	}
