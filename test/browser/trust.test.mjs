@@ -233,6 +233,13 @@ for (const javaScriptEnabled of [true, false]) {
     assert.match(await film.textContent(), /pinned/);
     await act(film.locator("text=Keep no longer than needed"));
     await act(film.locator("text=Keep for good"));
+    await film.locator("a[href^='/t/']").click();
+    for (const [link, name] of [[".torrent", /^hostile.rnews.torrent$/], ["Metalink", /[.]meta4$/], ["hostile.rnews", /^hostile.rnews$/]]) {
+      const saved = root.waitForEvent("download"); // a sandboxed page saves nothing, unless it may
+      await root.locator("a", { hasText: link }).last().click();
+      assert.match((await saved).suggestedFilename(), name);
+    }
+    await root.goto(base + "/admin/torrents");
     await root.fill("#hash", "0123456789abcdef0123456789abcdef01234567");
     await root.fill("#reason", "unlawful " + how);
     await act(root.locator("main button.button"));

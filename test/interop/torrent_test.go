@@ -61,6 +61,7 @@ func TestTorrentMatrix(t *testing.T) {
 	// address, and here all have the same.
 	t.Run("aria2 magnet", func(t *testing.T) { newMatrix(t, data).aria2Magnet(t) })
 	t.Run("aria2 metalink", func(t *testing.T) { newMatrix(t, data).aria2Metalink(t) })
+	t.Run("btfs reads", func(t *testing.T) { newMatrix(t, data).btfsReads(t) })
 	for _, p := range programs() {
 		t.Run(p.name+" takes", func(t *testing.T) { newMatrix(t, data).takes(t, p) })
 		t.Run(p.name+" gives", func(t *testing.T) { newMatrix(t, data).gives(t, p) })
@@ -204,21 +205,60 @@ func (m matrix) aria2Metalink(t *testing.T) {
 	need(t, "aria2c", "aria2")
 	dir := t.TempDir()
 	meta := filepath.Join(dir, "x.meta4")
-	res, err := http.Get(m.seed.url + "/t/" + m.in.Hash.String() + ".meta4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	var b bytes.Buffer
-	_, _ = b.ReadFrom(res.Body)
-	if err := os.WriteFile(meta, b.Bytes(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	m.download(t, ".meta4", meta)
 	out, err := exec.Command("aria2c", "--dir="+dir, "--enable-dht=false", "--enable-dht6=false", "--seed-time=0", "--file-allocation=none", "--check-integrity=true", "-M", meta).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	m.arrives(t, filepath.Join(dir, m.in.Name), 2*time.Minute)
+}
+
+// download saves what the node offers beside the torrent's page.
+func (m matrix) download(t *testing.T, ext, file string) {
+	t.Helper()
+	res, err := http.Get(m.seed.url + "/t/" + m.in.Hash.String() + ext)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(res.Body); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// btfsReads: a torrent as a folder; what is read of it is fetched. It is given what the
+// node's page offers, with the web seed: by peers alone its reads hang.
+func (m matrix) btfsReads(t *testing.T) {
+	need(t, "btfs", "btfs")
+	fuse, err := os.OpenFile("/dev/fuse", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("SKIP: no FUSE here: %v", err)
+	}
+	fuse.Close()
+	mount := t.TempDir()
+	t.Cleanup(func() { _ = syscall.Unmount(mount, syscall.MNT_FORCE) }) // after btfs is killed; if it unmounted by itself: an error
+	meta := filepath.Join(t.TempDir(), "x.torrent")
+	m.download(t, ".torrent", meta)
+	said := start(t, "btfs", "-f", "--data-directory="+t.TempDir(), meta, mount)
+	file := filepath.Join(mount, m.in.Name)
+	for until := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // a foreign process
+		if _, err := os.Stat(file); err == nil {
+			break
+		}
+		if time.Now().After(until) {
+			t.Skipf("SKIP: btfs mounts nothing here (it needs CAP_SYS_ADMIN or the package fuse): %.300s", said)
+		}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	got, err := exec.CommandContext(ctx, "cat", file).Output() // a process, for it can be ended while it reads
+	if err != nil || !bytes.Equal(got, m.data) {
+		t.Fatalf("read by btfs: %d of %d octets, %v", len(got), len(m.data), err)
+	}
 }
 
 // program is a torrent client: how it is run on a .torrent in a folder.

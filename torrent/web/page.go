@@ -2,11 +2,14 @@ package web
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/xml"
 	"errors"
 	"html/template"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 
 	"github.com/litfass/litfass/torrent"
@@ -115,6 +118,7 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, st torrent.Sta
 		h.absent(w, r, st.Hash, err)
 		return
 	}
+	w.Header().Set("Content-Security-Policy", h.pages)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = b.WriteTo(w)
 }
@@ -176,33 +180,65 @@ func newEntry(hash torrent.Infohash, f torrent.File, sum string) entry {
 	return e
 }
 
+// style is all there is; pagePolicy names its hash.
+const style = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-serif;max-width:45rem;margin:1rem auto;padding:0 1rem;overflow-wrap:anywhere}` +
+	`h1{font-size:1.5rem}video,audio,progress{width:100%}button{font:inherit;padding:.3rem .8rem}`
+
+const head = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>` + style + `</style>`
+
+// formPolicy is for /magnet, a page of ours with one form.
+func formPolicy() string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; form-action 'self'; frame-ancestors 'none'"
+}
+
+// pagePolicy is for the pages of torrents, ours as well. No script may run there
+// either, but without these permissions a browser saves no file, opens no torrent
+// program and asks for sound and film without the reader's cookie.
+func pagePolicy() string {
+	return "sandbox allow-same-origin allow-downloads allow-top-navigation-to-custom-protocols; " + formPolicy() + "; media-src 'self'; img-src 'self'"
+}
+
+// size is a number of octets for people.
+func size(n int64) string {
+	const units = "KMGTPE"
+	if n < 1<<10 {
+		return strconv.FormatInt(n, 10) + " bytes"
+	}
+	f, i := float64(n)/(1<<10), 0
+	for ; f >= 1000 && i < len(units)-1; i++ {
+		f /= 1 << 10
+	}
+	return strconv.FormatFloat(f, 'f', 1, 64) + " " + units[i:i+1] + "iB"
+}
+
 var page = template.Must(template.New("torrent").Funcs(template.FuncMap{
 	"magnet": func(s string) template.URL { return template.URL(s) }, // made by this node, percent-encoded
 	"base":   path.Base,
-}).Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.Name}}</title></head>
+	"size":   size,
+}).Parse(head + `<link rel="icon" href="/-/icon.svg" type="image/svg+xml"><title>{{if .Name}}{{.Name}}{{else}}{{.Infohash}}{{end}}</title></head>
 <body>
+<p><a href="/">Forum</a></p>
 <h1>{{if .Name}}{{.Name}}{{else}}{{.Infohash}}{{end}}{{if .Folder}} / {{.Folder}}{{end}}</h1>
 <p>{{if eq .State "known"}}Not on this node yet.{{if .MayFetch}} Opening it fetches it.{{end}}
 {{else if eq .State "partial"}}{{.Percent}} % of it is here{{if .Fetching}}, {{.Peers}} peers are giving{{end}}: it can be opened while it arrives. Not verified yet.
+<progress max="100" value="{{.Percent}}"></progress>
 {{else if .Verified}}All of it is here, verified.
 {{else}}All of it is here. Not verified: no article names its SHA-256.{{end}}</p>
 {{range .Files}}{{if eq .Kind "video"}}<p><video src="{{.URL}}" controls preload="metadata" width="640"></video></p>
 {{else if eq .Kind "audio"}}<p><audio src="{{.URL}}" controls preload="metadata"></audio></p>
 {{end}}{{end}}<ul>
 {{range .Folders}}<li><a href="{{.}}/">{{.}}/</a></li>
-{{end}}{{range .Files}}<li><a href="{{.URL}}">{{base .Path}}</a> ({{.Size}} bytes, {{.Type}}){{if .SHA256}}<br><small>SHA-256 {{.SHA256}}</small>{{end}}</li>
+{{end}}{{range .Files}}<li><a href="{{.URL}}">{{base .Path}}</a> ({{size .Size}}, {{.Type}}){{if .SHA256}}<br><small>SHA-256 {{.SHA256}}</small>{{end}}</li>
 {{end}}</ul>
 <p><a href="{{magnet .Magnet}}">Magnet link</a>{{if .Torrent}} · <a href="{{.Torrent}}">.torrent</a> · <a href="{{.Metalink}}">Metalink</a>{{end}}</p>
 </body></html>
 `))
 
-// magnetPolicy is for /magnet: a page of ours, with one form.
-const magnetPolicy = "default-src 'none'; form-action 'self'; frame-ancestors 'none'"
-
 // magnet shows what a magnet link is and offers to fetch it; GET fetches nothing.
 func (h *Handler) magnet(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Security-Policy", magnetPolicy)
+	w.Header().Set("Content-Security-Policy", h.forms)
 	m, err := torrent.ParseMagnet(r.FormValue("uri"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
@@ -239,11 +275,11 @@ func (h *Handler) magnet(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var magnetPage = template.Must(template.New("magnet").Parse(`<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{{.M.Name}}</title></head>
+var magnetPage = template.Must(template.New("magnet").Funcs(template.FuncMap{"size": size}).Parse(head + `<title>{{if .M.Name}}{{.M.Name}}{{else}}{{.M.Hash}}{{end}}</title></head>
 <body>
+<p><a href="/">Forum</a></p>
 <h1>{{if .M.Name}}{{.M.Name}}{{else}}{{.M.Hash}}{{end}}</h1>
-<p>{{if ge .M.Length 0}}{{.M.Length}} bytes. {{end}}Infohash {{.M.Hash}}.</p>
+<p>{{if ge .M.Length 0}}{{size .M.Length}}. {{end}}Infohash {{.M.Hash}}.</p>
 <p><a href="/t/{{.M.Hash}}/">Look at what is here</a></p>
 {{if .May}}<form method="post" action="/magnet"><input type="hidden" name="uri" value="{{.URI}}">
 <button name="do" value="fetch">Fetch it</button> <button name="do" value="pin">Fetch and keep it</button></form>

@@ -36,7 +36,8 @@ type Config struct {
 // Handler serves /t/... and /magnet. Hand it requests as they came: a mux that
 // cleans paths in front would turn /t/HASH/../x into something else.
 type Handler struct {
-	cfg Config
+	cfg          Config
+	pages, forms string // Content-Security-Policy of pages that are ours
 }
 
 // New returns the handler.
@@ -50,10 +51,10 @@ func New(cfg Config) *Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{cfg}
+	return &Handler{cfg: cfg, pages: pagePolicy(), forms: formPolicy()}
 }
 
-// contentPolicy is on all of /t/ (spec §2.4): nothing there runs, whatever it is.
+// contentPolicy is on all of /t/ but its pages (spec §2.4): nothing there runs, whatever it is.
 const contentPolicy = "sandbox; default-src 'none'; media-src 'self'; img-src 'self'"
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
