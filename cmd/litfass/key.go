@@ -317,7 +317,8 @@ func cmdKeyRecover(c *call) error {
 		return strings.TrimSpace(s), nil
 	}
 	var err error
-	if u.Password, err = line("A new password for " + u.Account + ": "); err != nil {
+	u.Password, err = hushed(c.ctx, c.in, func() (string, error) { return line("A new password for " + u.Account + ": ") })
+	if err != nil {
 		return err
 	}
 	for len(strings.Fields(u.Text)) < 24 {
@@ -445,7 +446,7 @@ func cmdKeyCertdir(c *call) error {
 		n++
 		fmt.Fprintf(c.out, "%s  %s of id:%s\n", e.As, strings.Join(e.Names, ","), e.Identity)
 	}
-	fmt.Fprintf(c.out, "%d certificates in %s\n", n, c.args[0])
+	fmt.Fprintf(c.out, "%s in %s\n", plural(n, "certificate"), c.args[0])
 	return nil
 }
 
