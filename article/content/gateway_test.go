@@ -42,12 +42,14 @@ func TestLinkedEnclosure(t *testing.T) {
 // TestReadHTML: text and harmless HTML of one pass.
 func TestReadHTML(t *testing.T) {
 	for page, want := range map[string][2]string{
-		"<p>a &amp;lt; b</p><h2>Titel</h2>x":                  {"a &lt; b\n\nTitel\nx", "<p>a &amp;lt; b</p><p><strong>Titel</strong></p>x"},
-		`<a href="http://x.example/?a=1&b=2" onclick=x>y</a>`: {"y [1]", `<a href="http://x.example/?a=1&amp;b=2" rel="nofollow noreferrer">y</a>`},
-		`<a href="javascript:alert(1)">y</a>`:                 {"y", "y"},
-		`<a href="/near">y</a><td colspan=2 rowspan=x>z`:      {"y z", `y<td colspan="2">z</td>`},
-		"<svg width=1 /><p dir=rtl>x</b></p></div><ul><li>y":  {"x\n\ny", `<p dir="rtl">x</p><ul><li>y</li></ul>`},
-		"<p>\x1b[31mred</p><img src=x/ alt='<i>'>&#27;[0m":    {"[31mred\n<i>[0m", "<p>[31mred</p>&lt;i&gt;[0m"},
+		"<p>a &amp;lt; b</p><h2>Titel</h2>x":                   {"a &lt; b\n\nTitel\nx", "<p>a &amp;lt; b</p><p><strong>Titel</strong></p>x"},
+		`<a href="http://x.example/?a=1&b=2" onclick=x>y</a>`:  {"y [1]", `<a href="http://x.example/?a=1&amp;b=2" rel="nofollow noreferrer">y</a>`},
+		`<a href="javascript:alert(1)">y</a>`:                  {"y", "y"},
+		`<a href="/near">y</a><td colspan=2 rowspan=x>z`:       {"y z", `y<td colspan="2">z</td>`},
+		"<svg width=1 /><p dir=rtl>x</b></p></div><ul><li>y":   {"x\n\ny", `<p dir="rtl">x</p><ul><li>y</li></ul>`},
+		"<p>a<p>b<ul><li>c<li><p>d<li>e":                       {"a\nb\nc\n\nd\ne", "<p>a</p><p>b</p><ul><li>c</li><li><p>d</p></li><li>e</li></ul>"},
+		"<table><tr><td>a<td><p><b>b<tr><th>c<table><tr><td>d": {"a\nb\nc\nd", "<table><tr><td>a</td><td><p><b>b</b></p></td></tr><tr><th>c<table><tr><td>d</td></tr></table></th></tr></table>"},
+		"<p>\x1b[31mred</p><img src=x/ alt='<i>'>&#27;[0m":     {"[31mred\n<i>[0m", "<p>[31mred</p>&lt;i&gt;[0m"},
 	} {
 		if got := ReadHTML(page, nil); got.Text != want[0] || got.Safe != want[1] {
 			t.Errorf("%s:\n%q\n%q", page, got.Text, got.Safe)

@@ -167,6 +167,7 @@ func (w *safeWriter) start(a atom.Atom, z *html.Tokenizer, attrs bool) {
 		}
 	case !kept(a) || len(w.open) >= maxOpen:
 	default:
+		w.imply(a)
 		list := attributes(z, attrs)
 		if a == atom.A && w.gate {
 			w.follow(list)
@@ -176,6 +177,47 @@ func (w *safeWriter) start(a atom.Atom, z *html.Tokenizer, attrs bool) {
 			w.open = append(w.open, a)
 		}
 	}
+}
+
+// imply ends what the start of a ends unsaid, as browsers do: an item the one before
+// it, a block the paragraph it would stand in.
+func (w *safeWriter) imply(a atom.Atom) {
+	for i := len(w.open) - 1; i >= 0; i-- {
+		switch o := w.open[i]; {
+		case ends(a, o):
+			w.end(o)
+			return
+		case !paragraph(o) && !inline(o) && (a != atom.Tr || !cell(o)):
+			return
+		}
+	}
+}
+
+func ends(a, open atom.Atom) bool {
+	switch open {
+	case atom.Li:
+		return a == atom.Li
+	case atom.Dt, atom.Dd:
+		return a == atom.Dt || a == atom.Dd
+	case atom.Td, atom.Th:
+		return cell(a)
+	case atom.Tr:
+		return a == atom.Tr
+	}
+	return paragraph(open) && !inline(a) && !cell(a) && a != atom.Tr && a != atom.Li && a != atom.Dt && a != atom.Dd
+}
+
+// paragraph holds no blocks; headings are written as such.
+func paragraph(a atom.Atom) bool { return a == atom.P || heading1to6(a) }
+
+func cell(a atom.Atom) bool { return a == atom.Td || a == atom.Th }
+
+func inline(a atom.Atom) bool {
+	switch a {
+	case atom.B, atom.Strong, atom.I, atom.Em, atom.U, atom.S, atom.Strike, atom.Del, atom.Ins, atom.Sub, atom.Sup, atom.Code, atom.Kbd, atom.Samp, atom.Tt, atom.A:
+		return true
+	}
+	return false
 }
 
 func (w *safeWriter) end(a atom.Atom) {
