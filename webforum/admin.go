@@ -25,8 +25,13 @@ type Admin interface {
 	// says may be shown.
 	AddAccount(ctx context.Context, name, email, password string, admin bool) (words string, err error)
 	SetAccount(ctx context.Context, name string, a AccountChange) error
+	// SetPassword gives an account a new password; behind: its identity stays sealed
+	// under the old one.
+	SetPassword(ctx context.Context, name, password string) (behind bool, err error)
+	RemoveAccount(ctx context.Context, name string) error
 	// PutGroup makes a group (add) or changes it.
 	PutGroup(ctx context.Context, add bool, g GroupChange) error
+	RemoveGroup(ctx context.Context, name string) error
 	// BanAccount bars an account, or lifts that; by is whom the log names.
 	BanAccount(ctx context.Context, name string, lift bool, reason, by string) error
 	PeerAdmin
@@ -118,6 +123,7 @@ type accountsData struct {
 	Members []Member
 	New     Member
 	Words   string // of the account that was just made
+	Behind  string // the account whose password was just set, if its identity stayed behind
 }
 
 type adminGroup struct {
@@ -239,7 +245,20 @@ func (f *Forum) adminAccounts(v *visitor) (*page, error) {
 			d.Stay = err == nil
 			return err
 		},
-		"set":  v.setAccount,
+		"set": v.setAccount,
+		"password": func(q url.Values) error {
+			behind, err := v.setPassword(q)
+			if behind {
+				d.Behind, d.Stay = q.Get("name"), true
+			}
+			return err
+		},
+		"remove": func(q url.Values) error {
+			if q.Get("name") == v.account.Name {
+				return errors.New(v.tx.T("admin.self"))
+			}
+			return f.Admin.RemoveAccount(v.ctx, q.Get("name"))
+		},
 		"ban":  func(q url.Values) error { return v.banAccount(q, false) },
 		"lift": func(q url.Values) error { return v.banAccount(q, true) },
 	}) {
@@ -260,6 +279,13 @@ func (v *visitor) addAccount(q url.Values) (m Member, words string, err error) {
 	}
 	words, err = v.Admin.AddAccount(v.ctx, m.Name, m.Email, q.Get("password"), m.Admin)
 	return m, words, err
+}
+
+func (v *visitor) setPassword(q url.Values) (behind bool, err error) {
+	if len(q.Get("password")) < 8 {
+		return false, errors.New(v.tx.T("start.password.short"))
+	}
+	return v.Admin.SetPassword(v.ctx, q.Get("name"), q.Get("password"))
 }
 
 func (v *visitor) setAccount(q url.Values) error {
@@ -335,7 +361,14 @@ func (f *Forum) adminGroups(v *visitor) (*page, error) {
 		}
 		return err
 	}
-	if v.adminAct(d, "groups", map[string]func(url.Values) error{"add": put, "set": put}) {
+	remove := func(q url.Values) error {
+		err := f.Admin.RemoveGroup(v.ctx, trimmed(q, "name"))
+		if err == nil {
+			f.groups.forget()
+		}
+		return err
+	}
+	if v.adminAct(d, "groups", map[string]func(url.Values) error{"add": put, "set": put, "remove": remove}) {
 		return nil, nil
 	}
 	for g, err := range f.Spool.Groups(v.ctx) {

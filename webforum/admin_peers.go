@@ -146,6 +146,8 @@ func (p *page) PeerState(s PeerState) pair {
 		return pair{"", p.tx.T("peer.calls")}
 	case s.Connected:
 		return pair{"ok", p.tx.T("peer.connected")}
+	case s.Lag == 0 && s.LastError == "": // nothing to be offered
+		return pair{"", p.tx.T("peer.away")}
 	}
 	return pair{"bad", p.tx.T("peer.away")}
 }

@@ -44,6 +44,15 @@ func (a *testAdmin) AddAccount(_ context.Context, name, email, password string, 
 func (a *testAdmin) SetAccount(_ context.Context, name string, ch AccountChange) error {
 	return a.note("set %s %+v", name, ch)
 }
+func (a *testAdmin) SetPassword(_ context.Context, name, password string) (bool, error) {
+	return name == "bob", a.note("password %s %s", name, password)
+}
+func (a *testAdmin) RemoveAccount(_ context.Context, name string) error {
+	return a.note("unaccount %s", name)
+}
+func (a *testAdmin) RemoveGroup(_ context.Context, name string) error {
+	return a.note("ungroup %s", name)
+}
 func (a *testAdmin) PutGroup(_ context.Context, add bool, g GroupChange) error {
 	return a.note("group %v %+v", add, g)
 }
@@ -142,6 +151,11 @@ func TestAdmin(t *testing.T) {
 		path, form, want string // want: what the node is asked to do; a number: the status of the refusal
 	}{
 		{"groups", "act=add&name=misc.new&post=open&moderator=m@x.example", "group true {Name:misc.new Description: Moderator:m@x.example Post:open}"},
+		{"groups", "act=remove&name=misc.talk", "ungroup misc.talk"},
+		{"accounts", "act=password&name=eve&password=long enough", "password eve long enough"},
+		{"accounts", "act=password&name=eve&password=short", "422"},
+		{"accounts", "act=remove&name=eve", "unaccount eve"},
+		{"accounts", "act=remove&name=ann", "422"},
 		{"accounts", "act=ban&name=eve&reason=spam", "ban eve false spam ann"},
 		{"accounts", "act=lift&name=bob", "ban bob true  ann"},
 		{"accounts", "act=ban&name=ann&reason=x", "422"},
@@ -181,6 +195,9 @@ func TestAdmin(t *testing.T) {
 		if got := strings.Join(a.acts, ";"); x.want != "422" && (r.StatusCode != 303 || got != x.want) || x.want == "422" && (r.StatusCode != 422 || got != "") {
 			t.Errorf("%s: %d, the node is asked for %q", x.form, r.StatusCode, got)
 		}
+	}
+	if r := w.act("/admin/accounts", "act", "password", "name", "bob", "password", "long enough"); r.StatusCode != 200 || !strings.Contains(r.body, "The password of bob is set. Its identity") {
+		t.Errorf("an identity that stays behind is not spoken of: %d", r.StatusCode)
 	}
 	for path, want := range map[string]string{"/admin/accounts": "one two &lt;three&gt;", "/admin/peers": "litfass1.&lt;CODE&gt;"} {
 		act := map[string]string{"/admin/accounts": "add", "/admin/peers": "invite"}[path]

@@ -101,6 +101,7 @@ type Forum struct {
 	Moderation Moderation                               // nil: the queue is not shown
 	Ward       *ward.Ward                               // nil: nothing is reported, hidden or barred
 	Admin      Admin                                    // nil: there are no pages for administrators
+	Notices    Notices                                  // nil: there is no page for them
 	People     People                                   // nil: nothing is known of persons
 	Trust      func(context.Context, spool.Entry) Trust // nil: no word is said
 	Files      func(infohash string) FileState          // nil: addresses are given all the same
@@ -198,6 +199,8 @@ func (f *Forum) Handler() (http.Handler, error) {
 		"POST /m/{id}/hide":              f.hideForm,
 		"GET /u/{identity}/vouch":        f.vouchForm,
 		"POST /u/{identity}/vouch":       f.vouchForm,
+		"GET /mail":                      f.mailPage,
+		"POST /mail":                     f.mailPage,
 		"GET /password":                  f.passwordForm,
 		"POST /password":                 f.passwordForm,
 		"GET /u/{identity}/ban":          f.banForm,

@@ -926,7 +926,7 @@ func TestTexts(t *testing.T) {
 		}
 	}
 	used := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?:\.T|\.N|errPage\([^,]+,|fail\([^,]+,|bad\("[a-z]*",) ?\(?"([a-z.]+)"`).FindAllStringSubmatch(code.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?:\.T|\.N|errPage\([^,]+,|fail\([^,]+,|bad\("[a-z]*",) ?\(?(?:printf )?"([a-z.]+)(?:%s)?"`).FindAllStringSubmatch(code.String(), -1) {
 		used[m[1]] = true
 		if en[m[1]] == "" && en[m[1]+".one"] == "" && !strings.HasSuffix(m[1], ".") {
 			t.Errorf("%s is used and has no text", m[1])

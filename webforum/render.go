@@ -363,9 +363,10 @@ func (p *page) PostChoices() (out [][2]string) {
 }
 
 // IsAdmin and HasLog say what the frame links to.
-func (p *page) IsAdmin() bool  { return p.account != nil && p.account.Admin && p.Forum.Admin != nil }
-func (p *page) HasShelf() bool { return p.Shelf != nil }
-func (p *page) HasLog() bool   { return p.Ward != nil }
+func (p *page) IsAdmin() bool    { return p.account != nil && p.account.Admin && p.Forum.Admin != nil }
+func (p *page) HasShelf() bool   { return p.Shelf != nil }
+func (p *page) HasLog() bool     { return p.Ward != nil }
+func (p *page) HasNotices() bool { return p.Notices != nil }
 
 func (p *page) ChosenLang() string { return p.prefs.Lang }
 func (p *page) View() string       { return p.view() }

@@ -141,6 +141,20 @@ func (a forumAdmin) SetAccount(ctx context.Context, name string, ch webforum.Acc
 	return err
 }
 
+func (a forumAdmin) SetPassword(ctx context.Context, name, password string) (behind bool, err error) {
+	done, err := a.control.userPasswd(ctx, passwdJSON{Name: name, Password: password})
+	return done.Behind, err
+}
+
+func (a forumAdmin) RemoveAccount(ctx context.Context, name string) error {
+	return a.control.userRm(ctx, name)
+}
+
+func (a forumAdmin) RemoveGroup(ctx context.Context, name string) error {
+	_, err := a.control.groupRm(ctx, groupJSON{Name: name})
+	return err
+}
+
 func (a forumAdmin) PutGroup(ctx context.Context, add bool, g webforum.GroupChange) error {
 	in := groupJSON{Name: g.Name, Description: &g.Description, Moderator: &g.Moderator, Post: g.Post}
 	switch g.Post {

@@ -127,6 +127,19 @@ func TestAdminInBrowser(t *testing.T) {
 
 	a.must("reads mesh.*", "accounts", "act", "set", "name", "root", "read", "mesh.*", "articles", "9", "size", "3MiB", "admin", "1")
 
+	a.must("Done.", "groups", "act", "add", "name", "mesh.brief", "post", "open")
+	shows("mesh.brief", "group", "list")
+	a.must("Done.", "groups", "act", "remove", "name", "mesh.brief")
+	if out, _ := n.cmd("group", "list"); strings.Contains(out, "mesh.brief") {
+		t.Errorf("still there: %s", out)
+	}
+	n.says(t, "long enough\n", "user", "add", "eve", "--password-stdin")
+	a.must("Its identity is still sealed", "accounts", "act", "password", "name", "eve", "password", "quite another")
+	a.must("Done.", "accounts", "act", "remove", "name", "eve")
+	if out, _ := n.cmd("user", "list"); strings.Contains(out, "eve") {
+		t.Errorf("still there: %s", out)
+	}
+
 	file := filepath.Join(t.TempDir(), "film.bin")
 	if err := os.WriteFile(file, make([]byte, 300<<10), 0o600); err != nil {
 		t.Fatal(err)

@@ -177,12 +177,7 @@ func (c *control) userActs() {
 	act(c, "user/passwd", c.userPasswd)
 	act(c, "user/set", c.userSet)
 	c.mux.HandleFunc("POST /v1/user/newsrc", c.newsrc)
-	act(c, "user/rm", func(ctx context.Context, u userJSON) (struct{}, error) {
-		if err := noUser(u.Name, book.Remove(ctx, u.Name)); err != nil {
-			return struct{}{}, err
-		}
-		return struct{}{}, c.core.keys.Forget(u.Name)
-	})
+	act(c, "user/rm", func(ctx context.Context, u userJSON) (struct{}, error) { return struct{}{}, c.userRm(ctx, u.Name) })
 	act(c, "user/list", func(ctx context.Context, _ struct{}) ([]userJSON, error) {
 		accounts, err := book.List(ctx)
 		out := []userJSON{}
@@ -220,6 +215,13 @@ func (c *control) nobodyAdmin(ctx context.Context) (bool, error) {
 
 // userPasswd sets a password. With the old one the identity goes along, first: a
 // wrong one changes nothing, and if the rest fails it goes back.
+func (c *control) userRm(ctx context.Context, name string) error {
+	if err := noUser(name, c.core.members.Remove(ctx, name)); err != nil {
+		return err
+	}
+	return c.core.keys.Forget(name)
+}
+
 func (c *control) userPasswd(ctx context.Context, u passwdJSON) (passwdJSON, error) {
 	if _, err := c.core.members.Get(ctx, u.Name); err != nil {
 		return passwdJSON{}, noUser(u.Name, err)

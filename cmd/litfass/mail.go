@@ -220,22 +220,9 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 	return p, nil
 }
 
-// mailRoutes adds the link in each mail that ends a subscription, and the page where an
-// account says what it wants to hear of.
+// mailRoutes adds the link in each mail that ends a subscription.
 func (s *server) mailRoutes(mux *http.ServeMux) {
-	c, err := s.core.mails()
-	if err != nil { // startCourier has said so
-		return
+	if c, err := s.core.mails(); err == nil { // else startCourier has said so
+		c.Register(mux)
 	}
-	var member courier.Member
-	if s.member != nil {
-		member = func(r *http.Request) (account, address string) {
-			m, err := s.core.members.Get(r.Context(), s.member(r))
-			if err != nil {
-				return "", ""
-			}
-			return m.Name, m.Email
-		}
-	}
-	c.Register(mux, member)
 }

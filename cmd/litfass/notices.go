@@ -13,6 +13,7 @@ import (
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/smtpd/courier"
 	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/webforum"
 	"github.com/litfass/litfass/webforum/ward"
 )
 
@@ -134,4 +135,36 @@ func (c *control) mailNotify(ctx context.Context, in noticesJSON) (noticesJSON, 
 		out.Warning = "mail leaves to nobody yet: set smtp.smarthost in the configuration"
 	}
 	return out, err
+}
+
+// forumNotices is the forum's page of notices.
+type forumNotices struct{ core *core }
+
+func (n forumNotices) Notices(ctx context.Context, account string) (webforum.Notice, error) {
+	c, err := n.core.mails()
+	if err != nil {
+		return webforum.Notice{}, err
+	}
+	m, err := n.core.members.Get(ctx, account)
+	if err != nil {
+		return webforum.Notice{}, err
+	}
+	have, err := c.NoticesOf(account)
+	out := webforum.Notice{Off: n.core.cfg.SMTP.Smarthost == "", Address: m.Email, State: have.State}
+	for _, k := range courier.NoticeKinds() {
+		out.Kinds = append(out.Kinds, webforum.NoticeKind{Name: k, On: slices.Contains(have.Kinds, k)})
+	}
+	return out, err
+}
+
+func (n forumNotices) SetNotices(ctx context.Context, account string, kinds []string) error {
+	c, err := n.core.mails()
+	if err != nil {
+		return err
+	}
+	m, err := n.core.members.Get(ctx, account)
+	if err != nil {
+		return err
+	}
+	return c.SetNotices(ctx, account, m.Email, kinds, false)
 }

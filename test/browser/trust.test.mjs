@@ -292,21 +292,27 @@ const adminPages = async (root) => {
   const who = await person(ann, await write(ann, "Mine", "text", { name: null }));
   await ann.context().close();
   await root.goto(base + "/");
-  return ["/admin", "/admin/groups", "/admin/groups?name=test.hostile", "/admin/accounts", "/admin/peers", "/admin/peers?name=filed.example", "/admin/feeds", "/admin/torrents", "/log", "/moderate", path, path + "/report", path + "/hide", who, who + "vouch", who + "ban", "/password", "/settings", "/search?q=after:nonsense", "/u/" + "a".repeat(52) + "/"];
+  return ["/admin", "/admin/groups", "/admin/groups?name=test.hostile", "/admin/accounts", "/admin/peers", "/admin/peers?name=filed.example", "/admin/feeds", "/admin/torrents", "/log", "/moderate", path, path + "/report", path + "/hide", who, who + "vouch", who + "ban", "/password", "/mail", "/mine", "/help", "/settings", "/search?q=after:nonsense", "/u/" + "a".repeat(52) + "/", "/nothing", "/g/not.here", "/m/not@here", "/g/test.hostile/t/not@here"];
 };
+
+// guestPages are what only those see who are not logged in, or may not.
+const guestPages = ["/", "/login", "/start", "/admin", "/moderate", "/mine", "/g/test.hostile/post", "/g/local.general?order=unread"];
 
 for (const [locale, colorScheme, width] of [["en-GB", "light", 1280], ["de-DE", "dark", 320]])
   test(`axe-core, html-validate and width find nothing in ${locale}, ${colorScheme}, at ${width} px`, async () => {
     const root = await as("root", { locale, colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
     const trouble = [];
-    for (const p of await adminPages(root)) {
-      await root.goto(base + p);
-      assert.equal(await root.getAttribute("html", "lang"), locale.slice(0, 2));
-      trouble.push(...(await findings(root, p)), ...(await tight(root)).map((x) => [p, x]));
-      assert.doesNotMatch(await root.textContent("body"), /(?<![\w.])(admin|peer|feed|torrent|torrents|account|log|ban|hide|vouch|person|standing|right|chart|group|report|reason|password)\.[a-z]+(\.[a-z]+)?\b(?!\.example)/, p);
+    const guest = await open({ locale, colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
+    for (const [page, p] of [...(await adminPages(root)).map((p) => [root, p]), ...guestPages.map((p) => [guest, p])]) {
+      await page.goto(base + p);
+      assert.equal(await page.getAttribute("html", "lang"), locale.slice(0, 2));
+      await page.evaluate(() => document.querySelectorAll("main details").forEach((d) => (d.open = true)));
+      trouble.push(...(await findings(page, p)), ...(await tight(page)).map((x) => [p, x]));
+      assert.doesNotMatch(await page.textContent("body"), /(?<![\w.])(admin|peer|feed|torrent|torrents|account|log|ban|hide|vouch|person|standing|right|chart|group|report|reason|password|mail|error)\.[a-z]+(\.[a-z]+)?\b(?!\.example)/, p);
     }
     assert.deepEqual(trouble, []);
     await root.context().close();
+    await guest.context().close();
   });
 
 test("hostile articles are inert", async () => {
