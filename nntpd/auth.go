@@ -8,8 +8,11 @@ import (
 	"github.com/litfass/litfass/members"
 )
 
-// mayLogin says whether the client could log in: RFC 4643 §2.1.
-func (x *session) mayLogin() bool { return x.srv.cfg.Accounts != nil && x.o.Account == "" }
+// mayLogin says whether the client could log in: RFC 4643 §2.1; not once it has
+// compressed, RFC 8054 §2.2.2.
+func (x *session) mayLogin() bool {
+	return x.srv.cfg.Accounts != nil && x.o.Account == "" && !x.compressed
+}
 
 // clearPassword says whether a password may come over this connection.
 func (x *session) clearPassword() bool { return x.o.TLS || x.o.Trusted }

@@ -241,7 +241,7 @@ func (x *session) doCapabilities() error {
 	if x.mayCompress() {
 		x.c.Str("COMPRESS DEFLATE\r\n")
 	}
-	if x.mayLogin() && !x.compressed {
+	if x.mayLogin() {
 		if x.clearPassword() {
 			x.c.Str("AUTHINFO USER SASL\r\n")
 		} else {

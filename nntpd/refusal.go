@@ -96,6 +96,9 @@ func (x *session) translate(r *agent.Refusal, c codes) (int, string) {
 		if x.mayLogin() {
 			return nntp.CodeAuthRequired, text
 		}
+		if x.srv.cfg.Accounts != nil && x.compressed { // RFC 3977 §3.2.1: end it, and begin anew with the right
+			return nntp.CodeDenied, text + "; log in before compressing, on a new connection"
+		}
 		return pick(c.denied)
 	case agent.Denied:
 		return pick(c.denied)
