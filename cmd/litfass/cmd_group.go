@@ -150,7 +150,7 @@ func (c *control) groupActs() {
 }
 
 func (c *control) groupAdd(ctx context.Context, in groupJSON) (groupJSON, error) {
-	name, err := article.ParseGroup(in.Name)
+	name, err := groupName(in.Name)
 	if err != nil {
 		return in, err
 	}
@@ -165,6 +165,15 @@ func (c *control) groupAdd(ctx context.Context, in groupJSON) (groupJSON, error)
 	info := spool.GroupInfo{Name: name, Status: spool.PostOpen, Created: c.core.now(), Creator: "operator"}
 	in.change(&info)
 	return in, c.core.putGroups(ctx, info)
+}
+
+// groupName is article.ParseGroup in words for who named a group outside an article.
+func groupName(s string) (article.Group, error) {
+	name, err := article.ParseGroup(s)
+	if bad := (*article.SyntaxError)(nil); errors.As(err, &bad) {
+		return "", fmt.Errorf("this can be no newsgroup: %s (RFC 5536 §3.1.4)", bad.Why)
+	}
+	return name, err
 }
 
 // putGroups makes or changes groups; articles that were refused for want of them

@@ -137,7 +137,7 @@ func (l *groupLoader) skip(name, why string) {
 
 func (l *groupLoader) line(ctx context.Context, line string) error {
 	text, status, description := parseGroupLine(line)
-	name, err := article.ParseGroup(text)
+	name, err := groupName(text)
 	switch {
 	case err != nil:
 		l.skip(text, err.Error())

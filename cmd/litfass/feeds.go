@@ -433,7 +433,7 @@ func (c *control) needGroup(ctx context.Context, g article.Group) error {
 	if !errors.Is(err, spool.ErrNotFound) {
 		return err
 	}
-	if _, err := article.ParseGroup(string(g)); err != nil {
+	if _, err := groupName(string(g)); err != nil {
 		return err
 	}
 	return c.core.putGroups(ctx, spool.GroupInfo{Name: g, Status: spool.PostOpen, Description: "Entries of feeds", Created: c.core.now(), Creator: "opml"})
