@@ -33,8 +33,12 @@ const qBlock = 256
 // Files are written anew and renamed over. It answers agent.Keys.
 type Keyring struct {
 	Ledger *Ledger
-	dir    string
-	now    func() time.Time
+	// Unknown, if set (before use), is told of each article that came signed by a key that
+	// nothing is known of. It must not wait.
+	Unknown func(ID, Key)
+
+	dir string
+	now func() time.Time
 
 	sealer sealer
 	mu     sync.RWMutex
@@ -357,6 +361,9 @@ func (kr *Keyring) Verify(_ context.Context, a *article.Article, _ time.Time, im
 	}
 	if err != nil {
 		return r.Proof, "", time.Time{}, err
+	}
+	if result == ResultUnknownKey && !imported && kr.Unknown != nil && r.Author != nil {
+		kr.Unknown(r.Author.Identity, r.Author.Key)
 	}
 	if result == ResultInvalid {
 		return r.Proof, string(result), hold, errors.New("the key that signed it did not speak for its identity any more at that time")

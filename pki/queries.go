@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/litfass/litfass/internal/state"
@@ -42,6 +43,72 @@ func (l *Ledger) ByKey(k Key, max int) (out []*Statement, err error) {
 		return nil
 	})
 	return out, err
+}
+
+// Lacks says whether statements of others could make k known as a key of id: neither
+// is heard of yet. In mode chain it is articles that are missing, not statements.
+func (l *Ledger) Lacks(id ID, k Key) bool {
+	l.mu.RLock()
+	_, status := l.standing(id)
+	chain := l.chains[id]
+	l.mu.RUnlock()
+	if status == Unheard || chain {
+		return !chain
+	}
+	named, err := l.ByKey(k, 1)
+	return err == nil && len(named) == 0
+}
+
+// vouchersMost bounds the identities whose word Introduction brings along.
+const vouchersMost = 8
+
+// Introduction is what somebody needs to judge id who has not heard of it: its events and
+// arrows; then of those who vouch for it, and of those who vouch for them, the events
+// and those arrows. The nearest come first, at most max statements.
+func (l *Ledger) Introduction(id ID, max int) ([]*Statement, error) {
+	out, err := l.ByIdentity(id)
+	if err != nil {
+		return nil, err
+	}
+	out = out[:min(len(out), max/2)] // events stand first: there is room for who vouches
+	line := []ID{id}
+	for at := 0; at < len(line) && len(out) < max; at++ {
+		for _, v := range l.vouchers(line[at]) {
+			if slices.Contains(line, v) || len(line) > vouchersMost {
+				continue
+			}
+			list, err := l.ByIdentity(v)
+			if err != nil {
+				return nil, err
+			}
+			for _, s := range list {
+				if s.IsEvent() || s.Subject.Kind == SubjectID && slices.Contains(line, ID(s.Subject.Hash)) {
+					out = append(out, s)
+				}
+			}
+			line = append(line, v)
+		}
+	}
+	return out[:min(len(out), max)], nil
+}
+
+// vouchers are the issuers of the arrows to an identity that count now.
+func (l *Ledger) vouchers(id ID) (out []ID) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	n, ok := l.g.find(id.Subject())
+	if !ok {
+		return nil
+	}
+	now := l.now().Unix()
+	for at := l.g.nodes.at(n).in; at != 0 && len(out) < vouchersMost; {
+		e := l.g.edges.at(at - 1)
+		at = e.nextIn
+		if from := ID(l.g.nodes.at(e.issuer).sub.Hash); !e.revoked && now < e.until && !slices.Contains(out, from) {
+			out = append(out, from)
+		}
+	}
+	return out
 }
 
 // ErrBeyond: a place was asked for that lies beyond the end of the log.

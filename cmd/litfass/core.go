@@ -18,6 +18,7 @@ import (
 	"github.com/litfass/litfass/internal/tlsid"
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/pki"
+	"github.com/litfass/litfass/pki/directory"
 	"github.com/litfass/litfass/smtpd/courier"
 	"github.com/litfass/litfass/spool"
 	"github.com/litfass/litfass/spool/local"
@@ -55,10 +56,11 @@ type core struct {
 	postRate  *agent.PostRate
 	dayQuota  *agent.DayQuota
 
-	keys *pki.Keyring
-	tls  *tlsid.Identity
-	acme atomic.Pointer[acmeState] // nil: nothing was tried yet
-	shut []func() error            // closes what was opened, last first
+	keys     *pki.Keyring
+	requests *directory.Requests // for statements that this node or others lack
+	tls      *tlsid.Identity
+	acme     atomic.Pointer[acmeState] // nil: nothing was tried yet
+	shut     []func() error            // closes what was opened, last first
 
 	// Set by a running node only.
 	followers   *agent.Followers

@@ -13,9 +13,10 @@ import (
 const fetchEvery = time.Hour
 
 // fetchKeys pulls statements from the peers that the configuration names a
-// directory of (pki = "http://..."), now and every hour, until ctx ends.
-func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
-	var mu sync.Mutex
+// directory of (pki = "http://..."), now and every hour, until ctx ends. What it returns
+// does so once more.
+func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) (again func(context.Context)) {
+	var mu, one sync.Mutex
 	peers := s.core.conf().Peer
 	s.reloads = append(s.reloads, func(cfg config) error {
 		mu.Lock()
@@ -23,6 +24,18 @@ func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
 		peers = cfg.Peer
 		return nil
 	})
+	again = func(ctx context.Context) {
+		one.Lock()
+		defer one.Unlock()
+		mu.Lock()
+		now := peers
+		mu.Unlock()
+		for _, p := range now {
+			if p.PKI != "" && ctx.Err() == nil {
+				s.fetchFrom(ctx, p)
+			}
+		}
+	}
 	l := s.core.keys.Ledger
 	catching := s.catchUp()
 	wg.Go(func() {
@@ -33,14 +46,7 @@ func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
 			defer patience.Stop()
 		}
 		for {
-			mu.Lock()
-			now := peers
-			mu.Unlock()
-			for _, p := range now {
-				if p.PKI != "" && ctx.Err() == nil {
-					s.fetchFrom(ctx, p)
-				}
-			}
+			again(ctx)
 			l.CatchUp(false)
 			if err := l.Alive(); err != nil {
 				s.log.Warn("it could not be noted that this node runs", "error", err)
@@ -52,6 +58,7 @@ func (s *server) fetchKeys(ctx context.Context, wg *sync.WaitGroup) {
 			}
 		}
 	})
+	return again
 }
 
 // A node that was away for longer than awayFor asks its neighbours what was revoked

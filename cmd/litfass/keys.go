@@ -40,6 +40,9 @@ func (k *core) openKeys(ctx context.Context) error {
 		return err
 	}
 	k.agent.Keys = k.keys
+	publish := &directory.Publisher{Prefix: k.cfg.PKI.Prefix, Host: k.host, Ledger: ledger, Agent: k.agent, Log: k.log}
+	k.requests = &directory.Requests{Prefix: k.cfg.PKI.Prefix, Host: k.host, Spool: k.spool, Publish: publish, Log: k.log, Now: k.now}
+	k.keys.Unknown = k.requests.Unknown
 	k.members.LoggedIn = func(name, password string) {
 		if err := k.keys.Login(name, password); err != nil {
 			k.log.Warn("a key's rights could not be renewed", "account", name, "error", err)
@@ -63,11 +66,16 @@ func (s *server) startKeys(context.Context) (*part, error) {
 		cancel()
 		return nil, err
 	}
-	publish := &directory.Publisher{Prefix: k.cfg.PKI.Prefix, Host: k.host, Ledger: k.keys.Ledger, Agent: k.agent, Log: s.log}
 	var wg sync.WaitGroup
-	wg.Go(func() { publish.Run(ctx) })
+	k.requests.Fetch = s.fetchKeys(ctx, &wg)
+	if err := k.followers.Start(ctx, k.requests, agent.AtEnd); err != nil {
+		cancel()
+		wg.Wait()
+		return nil, err
+	}
+	wg.Go(func() { k.requests.Publish.Run(ctx) })
+	wg.Go(func() { k.requests.Run(ctx) })
 	wg.Go(func() { s.tendKeys(ctx, follow) })
-	s.fetchKeys(ctx, &wg)
 	s.metrics = append(s.metrics, func(w *metricWriter) {
 		f := k.keys.Ledger.Figures()
 		w.gauge("litfass_pki_identities", "identities known", float64(f.Identities))

@@ -62,15 +62,23 @@ func (p *Publisher) Once(ctx context.Context) error {
 		if err != nil || len(rows) == 0 {
 			return err
 		}
-		for _, last := range []string{groupRevoke, groupKeys, groupArrows} { // what takes back goes first
-			if err := p.post(ctx, last, rows); err != nil {
-				return err
-			}
+		if err := p.rows(ctx, rows, ""); err != nil {
+			return err
 		}
 		if err := p.Ledger.Posted(rows); err != nil {
 			return fmt.Errorf("empty the outbox: %w", err)
 		}
 	}
+}
+
+// rows posts statements, each into its group; keywords name whom they answer for.
+func (p *Publisher) rows(ctx context.Context, rows []pki.Row, keywords string) error {
+	for _, last := range []string{groupRevoke, groupKeys, groupArrows} { // what takes back goes first
+		if err := p.post(ctx, last, rows, keywords); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // groupFor says where a statement belongs (§7.1). Events of an identity that is
@@ -87,14 +95,14 @@ func (p *Publisher) groupFor(s *pki.Statement) string {
 }
 
 // post posts those of rows that belong into one group, in as few articles as may be.
-func (p *Publisher) post(ctx context.Context, last string, rows []pki.Row) error {
+func (p *Publisher) post(ctx context.Context, last string, rows []pki.Row, keywords string) error {
 	var body bytes.Buffer
 	ids := map[string]bool{}
 	flush := func() error {
 		if body.Len() == 0 {
 			return nil
 		}
-		err := p.article(ctx, last, bytes.Clone(body.Bytes()), ids)
+		err := p.article(ctx, last, bytes.Clone(body.Bytes()), ids, keywords)
 		body.Reset()
 		clear(ids)
 		return err
@@ -114,7 +122,7 @@ func (p *Publisher) post(ctx context.Context, last string, rows []pki.Row) error
 	return flush()
 }
 
-func (p *Publisher) article(ctx context.Context, last string, body []byte, ids map[string]bool) error {
+func (p *Publisher) article(ctx context.Context, last string, body []byte, ids map[string]bool, keywords string) error {
 	subject := fmt.Sprintf("statements about %d identities", len(ids))
 	if len(ids) == 1 {
 		for id := range ids {
@@ -127,6 +135,9 @@ func (p *Publisher) article(ctx context.Context, last string, body []byte, ids m
 			{"MIME-Version", "1.0"}, {"Content-Type", "text/plain; charset=us-ascii"},
 		},
 		Body: bytes.NewReader(body),
+	}
+	if keywords != "" {
+		d.Header = append(d.Header, [2]string{"Keywords", keywords})
 	}
 	if _, err := p.Agent.Inject(ctx, d, agent.Origin{Door: "control"}); err != nil {
 		return fmt.Errorf("post to %s: %w", name(p.Prefix, last), err)
