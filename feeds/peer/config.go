@@ -160,7 +160,8 @@ type Config struct {
 	Dial  func(context.Context, string, string) (net.Conn, error) // default net.Dialer
 
 	// First returns what is offered before all else, of what came after a place in the
-	// log, oldest first: pki.md §7.1. It is asked when a connection is made. nil: nothing.
+	// log, oldest first: pki.md §7.1. It is asked when a connection is made, and while
+	// articles wait for one at each SaveEvery if something came. nil: nothing.
 	First func(ctx context.Context, after spool.Seq) ([]spool.Entry, error)
 
 	Answer    time.Duration // longest wait for an answer of a peer; default 60 s

@@ -77,7 +77,7 @@ func (d *desk) run(ctx context.Context) {
 		now := d.cfg.Now()
 		d.ripen(now)
 		if d.live == 0 && len(d.queue) > 0 && !now.Before(d.retryAt) {
-			d.hurry(ctx)
+			d.hurry(ctx, d.settledTo())
 		}
 		out, extra, head := d.outlets(now, stop != nil)
 		fresh := d.fresh
@@ -103,6 +103,7 @@ func (d *desk) run(ctx context.Context) {
 			}
 		case <-d.timer.C:
 		case <-save.C:
+			d.hurryNew(ctx)
 			d.offerSave()
 		case <-stop:
 			stop = nil

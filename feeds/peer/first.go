@@ -15,19 +15,29 @@ const maxFirst = 1000
 type first struct {
 	open  map[spool.Seq]struct{} // not answered yet: nothing else is offered meanwhile
 	early map[spool.Seq]struct{} // taken before the reader came to them
+	upto  spool.Seq              // they were looked for so far
 }
 
-// hurry looks for such articles behind what is settled and puts them at the head of
-// the queue. It is called before the first connection is made.
-func (d *desk) hurry(ctx context.Context) {
+// hurryNew is hurry for what came since: a connection with a backlog may stay open for long.
+func (d *desk) hurryNew(ctx context.Context) {
+	if d.live > 0 && len(d.queue) > 0 && d.cfg.Spool.Last() > d.first.upto {
+		d.hurry(ctx, max(d.first.upto, d.settledTo()))
+	}
+}
+
+// hurry looks for such articles that came after a place in the log and puts them at the
+// head of the queue. Before the first connection is made that is all behind what is settled.
+func (d *desk) hurry(ctx context.Context, after spool.Seq) {
 	if d.cfg.First == nil {
 		return
 	}
-	list, err := d.cfg.First(ctx, d.settledTo())
+	last := d.cfg.Spool.Last()
+	list, err := d.cfg.First(ctx, after)
 	if err != nil {
 		d.tally.failed(err, d.cfg.Now())
 		return
 	}
+	d.first.upto = last
 	var ahead []item
 	for _, e := range list {
 		if _, out := d.first.open[e.Seq]; out || len(d.first.open) >= maxFirst {

@@ -81,3 +81,55 @@ func TestFirst(t *testing.T) {
 		})
 	}
 }
+
+// TestFirstWhileOpen: what overtakes does so over a connection that is open already,
+// with a backlog.
+func TestFirstWhileOpen(t *testing.T) {
+	const all, at = 600, 20
+	n, to, st := newNode(t), newNeighbour(t), &memory{}
+	n.addMany(0, all)
+	late := fmt.Sprintf("<%d@x>", all)
+	found := make(chan struct{})
+	var once sync.Once
+	first := func(ctx context.Context, after spool.Seq) ([]spool.Entry, error) {
+		list, err := inGroup(n)(ctx, after)
+		if len(list) > 0 {
+			once.Do(func() { close(found) })
+		}
+		return list, err
+	}
+	var mu sync.Mutex
+	var order []string
+	to.answer = func(verb, id string) string {
+		if verb != "TAKETHIS" {
+			return ""
+		}
+		mu.Lock()
+		order = append(order, id)
+		now := len(order)
+		mu.Unlock()
+		if now == at { // it comes in the middle, and is looked for while this one waits
+			n.add(all, "here!not-for-mail", "c.d")
+			<-found
+		}
+		return ""
+	}
+	f := New(Config{Spool: n, State: st, First: first, SaveEvery: time.Millisecond, Farewell: 200 * time.Millisecond})
+	if err := f.Set([]Peer{{Name: "p", Address: to.addr, Window: 8}}); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Stop()
+	to.waitFor(all + 1)
+	f.Stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if i := slices.Index(order, late); i < 0 || i > all/2 { // only what was on its way goes before
+		t.Errorf("it went as number %d of %d", i, len(order))
+	}
+	if to.twice != 0 {
+		t.Errorf("%d articles came twice", to.twice)
+	}
+	if c, _, err := loadCursor(st, "p", n); err != nil || c.Seq != all+1 || len(c.Deferred) != 0 {
+		t.Errorf("cursor %+v, %v", c, err)
+	}
+}

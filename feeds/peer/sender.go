@@ -81,7 +81,7 @@ func (s *sender) send(ctx context.Context) {
 			return
 		}
 	}
-	d := &desk{sender: s, upto: c.Seq, ids: map[spool.Seq]struct{}{}, first: first{map[spool.Seq]struct{}{}, map[spool.Seq]struct{}{}}, timer: time.NewTimer(time.Hour)}
+	d := &desk{sender: s, upto: c.Seq, ids: map[spool.Seq]struct{}{}, first: first{open: map[spool.Seq]struct{}{}, early: map[spool.Seq]struct{}{}}, timer: time.NewTimer(time.Hour)}
 	d.restore(ctx, c.Deferred)
 	var followers, saver sync.WaitGroup
 	followers.Go(func() { s.read(ctx, c.Seq) })
