@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -113,10 +114,15 @@ type statusData struct {
 
 type groupsData struct {
 	adminFrame
-	Groups []adminGroup
-	Form   GroupChange
-	Adding bool
+	Groups     []adminGroup
+	Find       string
+	Large      bool // there are more than a page of them
+	Prev, Next string
+	Form       GroupChange
+	Adding     bool
 }
+
+const adminGroupsPage = 100
 
 type accountsData struct {
 	adminFrame
@@ -371,17 +377,44 @@ func (f *Forum) adminGroups(v *visitor) (*page, error) {
 	if v.adminAct(d, "groups", map[string]func(url.Values) error{"add": put, "set": put, "remove": remove}) {
 		return nil, nil
 	}
-	for g, err := range f.Spool.Groups(v.ctx) {
-		if err != nil {
+	if name := v.r.URL.Query().Get("name"); name != "" && v.r.Method != http.MethodPost {
+		if g, err := f.Spool.Group(v.ctx, article.Group(name)); err == nil {
+			d.Form, d.Adding = changeOf(g), false
+		} else if !errors.Is(err, spool.ErrNotFound) {
 			return nil, err
 		}
-		row := adminGroup{GroupChange: changeOf(g), Href: groupPath(g.Name), Edit: "/admin/groups?name=" + string(g.Name) + "#form", Count: v.tx.number(g.Count), Moderated: g.Status == spool.Moderated}
-		if v.r.Method != http.MethodPost && v.r.URL.Query().Get("name") == string(g.Name) {
-			d.Form, d.Adding = row.GroupChange, false
-		}
-		d.Groups = append(d.Groups, row)
+	}
+	if err := v.listGroups(d); err != nil {
+		return nil, err
 	}
 	return v.adminPage("groups", d), nil
+}
+
+// listGroups fills in a page of the groups whose names hold what is looked for.
+func (v *visitor) listGroups(d *groupsData) error {
+	d.Find = strings.ToLower(clip(v.r.URL.Query().Get("find"), 100))
+	var found []article.Group // of very many, all that is known of them would keep the collector busy
+	for g, err := range v.Spool.Groups(v.ctx) {
+		if err != nil {
+			return err
+		}
+		if strings.Contains(strings.ToLower(string(g.Name)), d.Find) {
+			found = append(found, g.Name)
+		}
+	}
+	lo, hi, prev, next := v.slice(len(found), adminGroupsPage)
+	d.Prev, d.Next, d.Large = prev, next, d.Find != "" || len(found) > adminGroupsPage
+	for _, name := range found[lo:hi] {
+		g, err := v.Spool.Group(v.ctx, name)
+		if errors.Is(err, spool.ErrNotFound) { // it went this moment
+			continue
+		} else if err != nil {
+			return err
+		}
+		d.Groups = append(d.Groups, adminGroup{GroupChange: changeOf(g), Href: groupPath(g.Name), Edit: "/admin/groups?" + url.Values{"name": {string(g.Name)}}.Encode() + "#form",
+			Count: v.tx.number(g.Count), Moderated: g.Status == spool.Moderated})
+	}
+	return nil
 }
 
 func changeOf(g spool.GroupInfo) GroupChange {

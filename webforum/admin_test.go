@@ -262,3 +262,19 @@ func TestAdminToken(t *testing.T) {
 		t.Errorf("done all the same: %v", a.acts)
 	}
 }
+
+func TestAdminOfManyGroups(t *testing.T) {
+	w, _ := newAdmin(t)
+	var names []string
+	for i := range 250 {
+		names = append(names, fmt.Sprintf("alt.h%03d.c++", i))
+	}
+	w.groups(names...)
+	has(t, w.get("/admin/groups"), `href="?page=2" rel="next"`)
+	hasNot(t, w.get("/admin/groups"), "h100.<wbr>c")
+	has(t, w.get("/admin/groups?page=3"), "h249.<wbr>c")
+	has(t, w.get("/admin/groups?find=H24&done=1"), `href="/admin/groups?name=alt.h249.c%2B%2B#form"`)
+	hasNot(t, w.get("/admin/groups?find=H24"), "h100.<wbr>c")
+	has(t, w.get("/admin/groups?name=alt.h249.c%2B%2B"), "Change alt.h249.c") // of another page
+	has(t, w.get("/admin/groups?name=not.here"), "New group")
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/url"
-	"strconv"
 )
 
 // TorrentAdmin looks after attachments and other torrents.
@@ -75,7 +74,8 @@ func (f *Forum) adminTorrents(v *visitor) (*page, error) {
 	if d.Torrents, d.Denied, err = f.Admin.Torrents(v.ctx); err != nil {
 		return nil, err
 	}
-	d.cut(v.r.URL.Query().Get("page"))
+	lo, hi, prev, next := v.slice(len(d.Torrents), torrentsPage)
+	d.Torrents, d.Prev, d.Next = d.Torrents[lo:hi], prev, next
 	return v.adminPage("torrents", d), nil
 }
 
@@ -95,19 +95,4 @@ func (p *page) TorrentWords(t TorrentState) string {
 		s = p.tx.T("torrent.got", p.tx.size(t.Have)) + " · " + p.tx.N("file.nodes", t.Peers)
 	}
 	return s + " · " + p.tx.T("torrent.class."+t.Class) + " · " + p.tx.N("torrent.articles", t.Articles)
-}
-
-// cut leaves one page of the list.
-func (d *torrentsData) cut(page string) {
-	n, err := strconv.Atoi(page)
-	if err != nil || n < 1 || (n-1)*torrentsPage >= len(d.Torrents) {
-		n = 1
-	}
-	if n > 1 {
-		d.Prev = "?page=" + strconv.Itoa(n-1)
-	}
-	if n*torrentsPage < len(d.Torrents) {
-		d.Next = "?page=" + strconv.Itoa(n+1)
-	}
-	d.Torrents = d.Torrents[(n-1)*torrentsPage : min(n*torrentsPage, len(d.Torrents))]
 }

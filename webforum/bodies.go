@@ -32,10 +32,13 @@ type bodyKept struct {
 	body  template.HTML
 	files []file
 	lock  string // Cancel-Lock
+	asks  string // Followup-To
 }
 
 // cost counts what an entry takes besides its octets, roughly.
-func (b *bodyKept) cost() int { return len(b.body) + len(b.lock) + 256 + 400*len(b.files) }
+func (b *bodyKept) cost() int {
+	return len(b.body) + len(b.lock) + len(b.asks) + 256 + 400*len(b.files)
+}
 
 func (c *bodies) get(key bodyKey) (*bodyKept, bool) {
 	c.mu.Lock()

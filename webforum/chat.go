@@ -20,6 +20,7 @@ type quickForm struct {
 	Action, Full string
 	Guest        bool
 	Name         string
+	To           writeData // where its author wants answers
 }
 
 // quick makes the form, for visitors who need not answer a captcha.
@@ -28,20 +29,23 @@ func (t *threadView) quick() *quickForm {
 	if t.data.ReplyHref == "" || v.needsCaptcha() || v.view() == viewIndex {
 		return nil
 	}
-	target := t.root
-	if !slices.ContainsFunc(t.all, func(p threads.Post) bool { return p.ID == t.root && p.Seq != 0 }) {
-		target = "" // the beginning is not here: answer the first that is
-		for _, p := range t.all {
-			if p.Seq != 0 {
-				target = p.ID
-				break
-			}
-		}
+	i := slices.IndexFunc(t.all, func(p threads.Post) bool { return p.ID == t.root && p.Seq != 0 })
+	if i < 0 { // the beginning is not here: answer the first that is
+		i = slices.IndexFunc(t.all, func(p threads.Post) bool { return p.Seq != 0 })
 	}
-	if target == "" {
+	if i < 0 {
 		return nil
 	}
-	return &quickForm{Action: messagePath(target) + "/reply", Full: messagePath(target) + "/reply", Guest: v.account == nil, Name: v.prefs.Name}
+	reply := messagePath(t.all[i].ID) + "/reply"
+	form := &quickForm{Action: reply, Full: reply, Guest: v.account == nil, Name: v.prefs.Name}
+	if kept, ok := v.Forum.bodies.get(bodyKey{t.all[i].Seq, v.tx.lang}); ok && kept.asks == "" {
+		return form
+	}
+	if a, err := v.Spool.Open(v.ctx, t.all[i].Seq); err == nil { // else the form's answer tells
+		form.To.Groups = a.Get("Newsgroups")
+		form.To.follow(a, t.g.Name)
+	}
+	return form
 }
 
 // postAlone is one post as it stands on the page of its thread, and nothing around

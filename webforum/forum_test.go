@@ -450,6 +450,62 @@ func TestFollowupTo(t *testing.T) {
 		if c.says == "" && (strings.Contains(page, "asks for answers") || strings.Contains(page, "reply goes to")) {
 			t.Errorf("%q: says where the answer goes", c.header)
 		}
+		if thread := w.get(threadPath("misc.test", e.ID)).body; !strings.Contains(thread, `class="quick"`) || !strings.Contains(thread, c.says) || c.says == "" && strings.Contains(thread, "asks for answers") {
+			t.Errorf("%q: the form under the thread says something else: %s", c.header, thread)
+		}
+	}
+}
+
+// Groups that programs write stand apart from those that people read.
+func TestGroupsForPrograms(t *testing.T) {
+	w := newWorld(t)
+	has(t, w.get("/"), ">3 groups")
+	hasNot(t, w.get("/"), "Groups for programs")
+	w.f.groups.forget()
+	w.groups("control", "control.cancel", "junk", "mesh.admin.pki.keys", "mesh.admin.news", "controlled.burning", "junk.mail")
+	people, programs, found := strings.Cut(w.get("/").body, "<summary>Groups for programs</summary>")
+	if !found {
+		t.Fatal("nothing is folded away")
+	}
+	for name, folded := range map[string]bool{"control": true, "control.cancel": true, "junk": true, "mesh.admin.pki.keys": true, "mesh.admin.news": false, "controlled.burning": false, "junk.mail": false, "misc.test": false} {
+		link := `href="/g/` + name + `"`
+		if strings.Contains(programs, link) != folded || strings.Contains(people, link) == folded {
+			t.Errorf("%s: folded away %v, want %v", name, !folded, folded)
+		}
+	}
+	has(t, w.get("/?under=control"), `href="/g/control.cancel"`) // who asks for them gets them
+	has(t, w.get("/?find=PKI"), `href="/g/mesh.admin.pki.keys"`)
+}
+
+// A list of very many groups is cut into pages, and names are found in it.
+func TestManyGroups(t *testing.T) {
+	w := newWorld(t)
+	var names []string
+	for i := range 700 {
+		names = append(names, fmt.Sprintf("h%03d.talk", i), fmt.Sprintf("h%03d.c++.moderated", i))
+	}
+	w.groups(names...)
+	first := w.get("/")
+	has(t, first, ">1403 groups")
+	has(t, first, `"/?under=h000"`)
+	has(t, first, `href="?page=2" rel="next"`)
+	has(t, first, "Busiest groups")
+	hasNot(t, first, `"/?under=h699"`)
+	last := w.get("/?page=3")
+	has(t, last, `"/?under=h699"`)
+	has(t, last, `"/?under=misc"`)
+	has(t, last, `href="?page=2" rel="prev"`)
+	hasNot(t, last, `"/?under=h000"`)
+	hasNot(t, last, `rel="next"`)
+	found := w.get("/?find=C%2B%2B&page=2")
+	has(t, found, ">700 groups")
+	has(t, found, `href="/g/h060.c&#43;&#43;.moderated"`)
+	has(t, found, `href="?find=C%2B%2B&amp;page=3"`)
+	hasNot(t, found, `/g/h060.talk"`)
+	hasNot(t, found, "/g/h059.c")
+	has(t, w.get("/?find=nowhere"), "No group’s name")
+	for _, page := range []string{"0", "-1", "99", "x", "9223372036854775807"} {
+		has(t, w.get("/?page="+page), `"/?under=h000"`)
 	}
 }
 

@@ -3,7 +3,10 @@ package webforum
 import (
 	"fmt"
 	"hash/fnv"
+	"net/url"
+	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -27,7 +30,10 @@ type groupCache struct {
 
 const (
 	groupsAge  = 3 * time.Second
-	manyGroups = 60 // up to so many are shown on the front page, all of them
+	manyGroups = 60   // up to so many are shown on the front page, all of them
+	hugeGroups = 5000 // walking more takes so long that what changes may wait for hugeAge
+	hugeAge    = 30 * time.Second
+	cloudPage  = 300  // hierarchies on a page
 )
 
 // allGroups returns the groups and a sum that changes when any of them does.
@@ -35,11 +41,12 @@ func (v *visitor) allGroups() ([]spool.GroupInfo, uint64, error) {
 	c := &v.Forum.groups
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if last := v.Spool.Last(); c.list != nil && c.seq == last && v.now.Sub(c.at) < groupsAge && !v.now.Before(c.at) {
+	age := v.now.Sub(c.at)
+	if c.list != nil && age >= 0 && (len(c.list) > hugeGroups && age < hugeAge || c.seq == v.Spool.Last() && age < groupsAge) {
 		return c.list, c.sum, nil
 	}
 	seq := v.Spool.Last()
-	list := []spool.GroupInfo{}
+	list := make([]spool.GroupInfo, 0, len(c.list))
 	h := fnv.New64a()
 	for g, err := range v.Spool.Groups(v.ctx) {
 		if err != nil {
@@ -81,15 +88,16 @@ type groupRow struct {
 
 type section struct {
 	Name   string
-	Href   string // of the hierarchy alone; "": it is shown whole
 	Groups []groupRow
-	More   int
 }
 
 type frontData struct {
 	Sections    []section
 	Hierarchies []hierarchy // of a large list
-	Under       string
+	Programs    []hierarchy // groups that people do not read
+	Under, Find string      // what the visitor narrows the list to
+	Large       bool        // there is enough to look for a name among
+	Prev, Next  string
 	Total       int
 	Articles    string
 	N           int
@@ -116,33 +124,97 @@ func (f *Forum) frontPage(v *visitor) (*page, error) {
 	if v.unchanged(sum, f.Threads.Mark(), firstRun) {
 		return nil, nil
 	}
-	d := frontData{Under: v.r.URL.Query().Get("under"), FirstRun: firstRun}
-	var show []spool.GroupInfo
+	q := v.r.URL.Query()
+	d := frontData{Under: q.Get("under"), Find: strings.ToLower(clip(q.Get("find"), 100)), FirstRun: firstRun}
+	p := &page{visitor: v, Name: "front", Title: f.Host, Live: "all"}
+	if d.Under != "" {
+		p.Title = d.Under + ".*"
+	} else if d.Find != "" {
+		p.Title = d.Find
+	}
+	if p.Title != f.Host {
+		p.Crumbs = []crumb{{v.tx.T("groups"), "/"}}
+	}
+	v.fillFront(&d, list)
+	p.Data = d
+	return p, nil
+}
+
+// fillFront puts the groups on the front page that the visitor may read and asked for:
+// few all of them, many by hierarchy. Without a question, those for programs stand
+// apart.
+func (v *visitor) fillFront(d *frontData, list []spool.GroupInfo) {
+	var show, programs []*spool.GroupInfo // of very many, copies would keep the collector busy
 	var articles uint64
-	for _, g := range list {
-		if v.mayRead(g.Name) && (d.Under == "" || string(g.Name) == d.Under || strings.HasPrefix(string(g.Name), d.Under+".")) {
+	for i := range list {
+		g := &list[i]
+		switch name := string(g.Name); {
+		case d.Under != "" && name != d.Under && !strings.HasPrefix(name, d.Under+"."):
+		case !strings.Contains(strings.ToLower(name), d.Find) || !v.mayRead(g.Name):
+		case d.Under == "" && d.Find == "" && forPrograms(name):
+			programs = append(programs, g)
+		default:
 			show = append(show, g)
 			articles += g.Count
 		}
 	}
 	d.Total, d.Articles, d.N, d.Empty = len(show), v.tx.number(articles), int(articles), len(show) == 0
-	p := &page{visitor: v, Name: "front", Title: f.Host, Live: "all"}
-	if d.Under != "" {
-		p.Title = d.Under + ".*"
-		p.Crumbs = []crumb{{v.tx.T("groups"), "/"}}
-	}
-	if len(show) <= manyGroups {
+	d.Large = d.Find != "" || len(show) > manyGroups
+	switch {
+	case d.Find != "":
+		lo, hi, prev, next := v.slice(len(show), manyGroups)
+		d.Sections, d.Prev, d.Next = v.sections(show[lo:hi]), prev, next
+	case len(show) <= manyGroups:
 		d.Sections = v.sections(show)
-	} else {
-		d.Hierarchies = v.hierarchies(show, d.Under)
-		d.Sections = []section{{Name: v.tx.T("groups.busiest"), Groups: v.busiest(show, 20)}}
+	default:
+		all := v.hierarchies(show, d.Under)
+		lo, hi, prev, next := v.slice(len(all), cloudPage)
+		d.Hierarchies, d.Prev, d.Next = v.counted(all[lo:hi]), prev, next
+		if lo == 0 {
+			d.Sections = []section{{Name: v.tx.T("groups.busiest"), Groups: v.busiest(show, 20)}}
+		}
 	}
-	p.Data = d
-	return p, nil
+	for _, g := range programs[:min(len(programs), cloudPage)] {
+		d.Programs = append(d.Programs, hierarchy{Name: string(g.Name), Href: groupPath(g.Name), Groups: 1, N: int(g.Count)})
+	}
+	d.Programs = v.counted(d.Programs)
+}
+
+// forPrograms says whether programs write a group and read it: control messages
+// (RFC 5537 §5), what was filed nowhere else, and the directory of keys.
+func forPrograms(name string) bool {
+	return name == "junk" || name == "control" || strings.HasPrefix(name, "control.") || strings.Contains(name, ".admin.pki.")
+}
+
+// slice returns which of n things stand on the page that the address asks for, and
+// the addresses of the pages beside it.
+func (v *visitor) slice(n, per int) (lo, hi int, prev, next string) {
+	asked, q := v.r.URL.Query(), url.Values{}
+	for _, k := range [...]string{"under", "find"} {
+		if s := asked.Get(k); s != "" {
+			q.Set(k, s)
+		}
+	}
+	at := func(page int) string {
+		q.Set("page", strconv.Itoa(page))
+		return "?" + q.Encode()
+	}
+	page, err := strconv.Atoi(asked.Get("page"))
+	if err != nil || page < 1 || page-1 > (n-1)/per {
+		page = 1
+	}
+	lo, hi = (page-1)*per, min(page*per, n)
+	if page > 1 {
+		prev = at(page - 1)
+	}
+	if hi < n {
+		next = at(page + 1)
+	}
+	return lo, hi, prev, next
 }
 
 // sections puts groups under their top-level hierarchies.
-func (v *visitor) sections(list []spool.GroupInfo) []section {
+func (v *visitor) sections(list []*spool.GroupInfo) []section {
 	var out []section
 	for _, g := range list {
 		top, _, _ := strings.Cut(string(g.Name), ".")
@@ -155,31 +227,33 @@ func (v *visitor) sections(list []spool.GroupInfo) []section {
 	return out
 }
 
-func (v *visitor) busiest(list []spool.GroupInfo, n int) []groupRow {
-	list = append([]spool.GroupInfo(nil), list...)
-	sort.SliceStable(list, func(i, j int) bool { return list[i].Count > list[j].Count })
+func (v *visitor) busiest(list []*spool.GroupInfo, n int) []groupRow {
+	var top []*spool.GroupInfo // sorting very many of them would take longer than all else
+	for _, g := range list {
+		if len(top) < n || g.Count > top[n-1].Count {
+			at := sort.Search(len(top), func(i int) bool { return top[i].Count < g.Count })
+			top = slices.Insert(top[:min(len(top), n-1)], at, g)
+		}
+	}
 	var out []groupRow
-	for _, g := range list[:min(n, len(list))] {
+	for _, g := range top {
 		out = append(out, v.groupRow(g))
 	}
 	return out
 }
 
 // hierarchies are the next components of the names under a prefix.
-func (v *visitor) hierarchies(list []spool.GroupInfo, under string) []hierarchy {
+func (v *visitor) hierarchies(list []*spool.GroupInfo, under string) []hierarchy {
 	at := map[string]int{}
 	var out []hierarchy
 	for _, g := range list {
 		name := string(g.Name)
-		rest := name
+		begin := 0
 		if under != "" {
-			rest = strings.TrimPrefix(strings.TrimPrefix(name, under), ".")
+			begin = min(len(under)+1, len(name)) // it may be the name itself
 		}
-		part, _, _ := strings.Cut(rest, ".")
-		key := strings.TrimPrefix(under+"."+part, ".")
-		if rest == "" {
-			key = under
-		}
+		part, _, _ := strings.Cut(name[begin:], ".")
+		key := name[:begin+len(part)]
 		i, ok := at[key]
 		if !ok {
 			i = len(out)
@@ -192,21 +266,22 @@ func (v *visitor) hierarchies(list []spool.GroupInfo, under string) []hierarchy 
 			out[i].Href = groupPath(g.Name)
 			out[i].Name = name
 		} else {
-			out[i].Href, out[i].Name = "/?under="+key, key+".*"
+			out[i].Href, out[i].Name = "/?under="+url.QueryEscape(key), key+".*"
 		}
 	}
-	if len(out) > 300 { // there is a limit to what a page can hold: the largest
-		sort.SliceStable(out, func(i, j int) bool { return out[i].N > out[j].N })
-		out = out[:300]
-	}
 	sort.SliceStable(out, func(i, j int) bool { return out[i].Name < out[j].Name })
-	for i := range out {
-		out[i].Articles = v.tx.number(uint64(out[i].N))
-	}
 	return out
 }
 
-func (v *visitor) groupRow(g spool.GroupInfo) groupRow {
+// counted writes the numbers of articles as the visitor does.
+func (v *visitor) counted(list []hierarchy) []hierarchy {
+	for i := range list {
+		list[i].Articles = v.tx.number(uint64(list[i].N))
+	}
+	return list
+}
+
+func (v *visitor) groupRow(g *spool.GroupInfo) groupRow {
 	row := groupRow{
 		Name: string(g.Name), Href: groupPath(g.Name), Desc: content.Header(g.Description), Count: v.tx.number(g.Count), Word: v.tx.N("articles", int(g.Count)),
 		Moderated: g.Status == spool.Moderated, Closed: g.Status == spool.PostNone,

@@ -422,7 +422,7 @@ func (v *visitor) fill(p *post, e spool.Entry, a *article.Article) {
 	kept, ok := v.Forum.bodies.get(bodyKey{e.Seq, v.tx.lang})
 	if !ok {
 		c := content.Of(a)
-		kept = &bodyKept{key: bodyKey{e.Seq, v.tx.lang}, body: v.body(c, e.ID), files: v.files(c, e.ID), lock: a.Get("Cancel-Lock")}
+		kept = &bodyKept{key: bodyKey{e.Seq, v.tx.lang}, body: v.body(c, e.ID), files: v.files(c, e.ID), lock: a.Get("Cancel-Lock"), asks: a.Get("Followup-To")}
 		v.Forum.bodies.put(kept)
 	}
 	v.fillWith(p, e, kept)
