@@ -3,6 +3,7 @@ package webforum
 import (
 	"context"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -264,11 +265,7 @@ func (f *Forum) prepare() (err error) {
 func (f *Forum) protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "same-origin")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		guard(h)
 		if err := f.cross.Check(r); err != nil {
 			f.fail(http.StatusForbidden, "error.origin").ServeHTTP(w, r)
 			return
@@ -280,6 +277,32 @@ func (f *Forum) protect(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// guard tells browsers what no page needs.
+func guard(h http.Header) {
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+}
+
+// Frame shows what another room has to say as a page of the forum, and Language is the
+// one to say it in. The address may hold a secret: it is told to nobody.
+func (f *Forum) Frame(w http.ResponseWriter, r *http.Request, status int, title string, body template.HTML) {
+	h := w.Header()
+	guard(h)
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cache-Control", "no-store")
+	f.serve(func(v *visitor) (*page, error) {
+		return &page{visitor: v, Name: "framed", Title: title, Status: status, Data: body, NoIndex: true}, nil
+	}).ServeHTTP(w, r)
+}
+
+// Language is that of the visitor's pages.
+func (f *Forum) Language(r *http.Request) string {
+	return f.language(readPrefs(r).Lang, r.Header.Get("Accept-Language")).lang
 }
 
 // fail answers with an error page.

@@ -70,3 +70,25 @@ func TestMailPage(t *testing.T) {
 		t.Errorf("nothing wanted: %d %v", r.StatusCode, n.set)
 	}
 }
+
+// What another room shows looks like the forum, in the visitor's language; its address
+// may be a secret.
+func TestFrame(t *testing.T) {
+	w := newWorld(t)
+	r := httptest.NewRequest("GET", "/mail/leave?t=secret", nil)
+	r.AddCookie(&http.Cookie{Name: "litfass_prefs", Value: "l=de"})
+	if lang := w.f.Language(r); lang != "de" {
+		t.Errorf("the language is %q", lang)
+	}
+	rec := httptest.NewRecorder()
+	w.f.Frame(rec, r, http.StatusNotFound, "Schon <abbestellt>", "<p>Ja.</p>")
+	for _, want := range []string{`<html lang="de">`, `href="` + w.f.css + `"`, "<h1>Schon &lt;abbestellt&gt;</h1>", "<p>Ja.</p>"} {
+		if !strings.Contains(rec.Body.String(), want) {
+			t.Errorf("no %q in %s", want, rec.Body)
+		}
+	}
+	h := rec.Header()
+	if rec.Code != 404 || h.Get("Referrer-Policy") != "no-referrer" || h.Get("Cache-Control") != "no-store" || !strings.Contains(h.Get("Content-Security-Policy"), "default-src 'none'") {
+		t.Errorf("%d %v", rec.Code, h)
+	}
+}

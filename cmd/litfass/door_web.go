@@ -66,7 +66,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 		return nil
 	})
 	k.threads.Store(index)
-	s.forum, s.threads, s.setupCode, s.member = h, index, code, f.Member
+	s.forum, s.threads, s.setupCode, s.member, s.frame = h, index, code, f.Member, f
 	var over sync.WaitGroup
 	over.Go(func() {
 		if err := f.Run(ctx); err != nil {

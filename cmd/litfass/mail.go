@@ -223,6 +223,6 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 // mailRoutes adds the link in each mail that ends a subscription.
 func (s *server) mailRoutes(mux *http.ServeMux) {
 	if c, err := s.core.mails(); err == nil { // else startCourier has said so
-		c.Register(mux)
+		c.Register(mux, s.frame)
 	}
 }

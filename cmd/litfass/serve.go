@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/litfass/litfass/smtpd/courier"
 	"github.com/litfass/litfass/spool/threads"
 )
 
@@ -72,6 +73,7 @@ type server struct {
 	metrics   []func(w *metricWriter)
 	seen      func(peers []string)       // told whose a new connection may be
 	forum     http.Handler               // nil: no browser door
+	frame     courier.Frame              // of pages that mails lead to; nil: no browser door
 	member    func(*http.Request) string // the account that a browser is logged in as, or ""; nil: no browser door
 	threads   *threads.Index             // nil: no browser door
 	setupCode string                     // for the first account from another machine; "": there is one

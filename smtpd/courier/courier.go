@@ -79,6 +79,7 @@ type Courier struct {
 
 	letters *letters.Letters
 	pages   pages
+	frame   Frame // nil: pages stand alone
 	wake    chan struct{}
 
 	mu   sync.Mutex

@@ -198,7 +198,7 @@ func TestArticleGoesToSubscribers(t *testing.T) {
 	}
 	leave := leaveLink(t, head)
 	mux := http.NewServeMux()
-	d.Register(mux)
+	d.Register(mux, nil)
 	for i, want := range []int{200, 200, 404} {
 		w := httptest.NewRecorder()
 		method := "POST"
@@ -363,7 +363,7 @@ func TestModerationByLink(t *testing.T) {
 	d := newDesk(t, h.addr, nil)
 	d.run(t)
 	mux := http.NewServeMux()
-	d.Register(mux)
+	d.Register(mux, nil)
 	ask := func(method, link, form, lang string) *httptest.ResponseRecorder {
 		r := httptest.NewRequest(method, link, strings.NewReader(form))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")

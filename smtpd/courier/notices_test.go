@@ -115,7 +115,7 @@ func TestNoticesConfirmed(t *testing.T) {
 	d := newDesk(t, h.addr, func(c *Config) { c.People = &folk{watches: map[string][]string{"<w1@a.example>": {"ann"}}} })
 	d.run(t)
 	mux := http.NewServeMux()
-	d.Register(mux)
+	d.Register(mux, nil)
 	set := func(kind string) error {
 		return d.SetNotices(context.Background(), "ann", "Ann@home.example", []string{kind}, false)
 	}

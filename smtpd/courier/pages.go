@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/litfass/litfass/smtpd/letters"
 )
@@ -31,16 +33,30 @@ func newPages() pages {
 	return p
 }
 
+// pageLanguage is that of the forum if there is one, else what the browser asks for.
+func (c *Courier) pageLanguage(r *http.Request) string {
+	lang := letters.Language(r.Header.Get("Accept-Language"), "")
+	if c.frame != nil {
+		lang = c.frame.Language(r)
+	}
+	if all := letters.Languages(); !slices.Contains(all, lang) {
+		return all[0]
+	}
+	return lang
+}
+
 // page writes a page in the reader's language.
 func (c *Courier) page(w http.ResponseWriter, r *http.Request, status int, name string, data any) {
-	lang := letters.Language(r.Header.Get("Accept-Language"), "")
-	if lang == "" {
-		lang = letters.Languages()[0]
-	}
+	lang := c.pageLanguage(r)
 	var b bytes.Buffer
 	if err := c.pages[lang].ExecuteTemplate(&b, name, data); err != nil {
 		c.cfg.Log.Error("courier: write a page", "page", name, "err", err)
 		http.Error(w, "This node has a trouble of its own, try again later.", http.StatusServiceUnavailable)
+		return
+	}
+	if c.frame != nil {
+		title, body, _ := strings.Cut(strings.TrimPrefix(b.String(), "<h1>"), "</h1>") // all begin with it
+		c.frame.Frame(w, r, status, title, template.HTML(body))
 		return
 	}
 	sum := sha256.Sum256([]byte(style))

@@ -2,16 +2,24 @@ package courier
 
 import (
 	"errors"
+	"html/template"
 	"net/http"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article/content"
 )
 
+// Frame makes the courier's pages some of the forum's.
+type Frame interface {
+	Language(r *http.Request) string // that the visitor reads the forum in
+	Frame(w http.ResponseWriter, r *http.Request, status int, title string, body template.HTML)
+}
+
 // Register adds the pages that mails lead to: /mail/leave ends a subscription,
 // /mail/decide lets a submission in or drops it. GET shows buttons, since link checkers
-// follow links; POST acts (RFC 8058).
-func (c *Courier) Register(mux *http.ServeMux) {
+// follow links; POST acts (RFC 8058). frame may be nil: the pages stand alone then.
+func (c *Courier) Register(mux *http.ServeMux, frame Frame) {
+	c.frame = frame
 	mux.HandleFunc("GET /mail/leave", func(w http.ResponseWriter, r *http.Request) {
 		s, err := c.byToken(r.URL.Query().Get("t"))
 		c.leavePage(w, r, "leave", s, err)
