@@ -33,7 +33,7 @@ const (
 	manyGroups = 60   // up to so many are shown on the front page, all of them
 	hugeGroups = 5000 // walking more takes so long that what changes may wait for hugeAge
 	hugeAge    = 30 * time.Second
-	cloudPage  = 300  // hierarchies on a page
+	cloudPage  = 300 // hierarchies on a page
 )
 
 // allGroups returns the groups and a sum that changes when any of them does.

@@ -287,16 +287,19 @@ func (x *Index) Stamp(id article.ID) (root article.ID, stamp string, err error) 
 		return "", "", err
 	}
 	err = x.db.View(func(tx *state.Tx) error {
-		a, err := getArt(tx, hashOf(id))
-		if err != nil || a == nil {
+		at := hashOf(id)
+		top, err := getArt(tx, at)
+		for range 20 { // as resolve does, but most are asked for by their first article: one look
+			if err != nil || top == nil || top.root == at {
+				break
+			}
+			at = top.root
+			top, err = getArt(tx, at)
+		}
+		if err != nil || top == nil {
 			return errors.Join(err, spool.ErrNotFound)
 		}
-		top, err := getTop(tx, a.root)
-		if err != nil {
-			return err
-		}
-		h := hashOf(top.id)
-		root, stamp = top.id, string(tx.Get(infos, string(h[:])))
+		root, stamp = top.id, string(tx.Get(infos, string(at[:])))
 		return nil
 	})
 	return root, stamp, err
