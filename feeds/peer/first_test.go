@@ -110,7 +110,11 @@ func TestFirstWhileOpen(t *testing.T) {
 		mu.Unlock()
 		if now == at { // it comes in the middle, and is looked for while this one waits
 			n.add(all, "here!not-for-mail", "c.d")
-			<-found
+			select {
+			case <-found:
+			case <-time.After(20 * time.Second):
+				t.Error("it was not looked for")
+			}
 		}
 		return ""
 	}
