@@ -149,6 +149,36 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 	if len(k.cfg.SMTP.LMTP) > 0 && len(k.cfg.SMTP.Front) == 0 {
 		s.log.Warn("smtp.lmtp is open, but smtp.front names no mail server: what comes from smtp.trusted is posted whoever sent it")
 	}
+	cfg, err := s.smtpConfig()
+	if err != nil {
+		return nil, err
+	}
+	member, local := cfg, cfg
+	member.Submission, local.LMTP = true, true
+	d := &mailDoors{s: s}
+	for _, door := range []struct {
+		name  string
+		addrs []string
+		cfg   smtpd.Config
+	}{
+		{"smtp", k.cfg.SMTP.Listen, cfg},
+		{"smtp.submission", k.cfg.SMTP.Submission, member},
+		{"smtp.lmtp", k.cfg.SMTP.LMTP, local},
+	} {
+		if err := d.open(door.name, door.addrs, door.cfg); err != nil {
+			_ = d.close(context.Background())
+			return nil, err
+		}
+	}
+	if len(d.stops) == 0 {
+		return nil, nil
+	}
+	return &part{name: "smtp", addrs: d.addrs, stop: d.close}, nil
+}
+
+// smtpConfig is what all mail doors have in common.
+func (s *server) smtpConfig() (smtpd.Config, error) {
+	k := s.core
 	cfg := smtpd.Config{
 		TLS: k.tls.Server(), OfferTLS: k.tls.Configured, // a certificate of our own making would frighten mail programs
 		Domain: k.cfg.mailDomain(k.host), Host: k.host, Anonymous: k.cfg.SMTP.Anonymous, Trusted: prefixes(k.cfg.SMTP.Trusted),
@@ -156,68 +186,59 @@ func (s *server) startSMTP(context.Context) (*part, error) {
 		TempDir: k.dir.path, PostmasterFile: k.dir.join("postmaster.mbox"), Agent: k.agent, Accounts: k.members, Spool: k.spool,
 		HTMLText: content.TextOfHTML, Now: k.now, Log: s.log,
 	}
-	if k.cfg.SMTP.Smarthost != "" { // only who can send mail can ask for confirmation
-		c, err := k.mails()
-		if err != nil {
-			return nil, err
-		}
-		cfg.State, cfg.Mailer, cfg.Orders = k.state, c, c
+	if k.cfg.SMTP.Smarthost == "" { // only who can send mail can ask for confirmation
+		return cfg, nil
 	}
-	p := &part{name: "smtp"}
-	var stops []func(context.Context) error
-	open := func(door string, addrs []string, change func(*smtpd.Config)) error {
-		ls, err := listen(door, addrs)
-		if err != nil || len(ls) == 0 {
-			return err
-		}
-		own := cfg
-		change(&own)
-		srv := smtpd.New(own)
-		s.reloads = append(s.reloads, func(cfg config) error {
-			srv.SetAccess(cfg.SMTP.Anonymous, prefixes(cfg.SMTP.Trusted), prefixes(cfg.SMTP.Front))
-			return nil
-		})
-		at, wait := s.serveOn(door, ls, func(l net.Listener) error { return srv.Serve(l) })
-		p.addrs = append(p.addrs, at...)
-		stops = append(stops, func(ctx context.Context) error {
-			err := srv.Shutdown(ctx)
-			wait()
-			return err
-		})
-		s.metrics = append(s.metrics, func(w *metricWriter) {
-			n := srv.Counts()
-			w.labelled("counter", "litfass_"+strings.ReplaceAll(door, ".", "_")+"_total", "mails by what became of them", "outcome", map[string]float64{
-				"accepted": float64(n.Accepted), "refused": float64(n.Refused), "deferred": float64(n.Deferred), "held": float64(n.Held)})
-		})
+	c, err := k.mails()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.State, cfg.Mailer, cfg.Orders = k.state, c, c
+	return cfg, nil
+}
+
+// mailDoors are the mail doors that were opened.
+type mailDoors struct {
+	s     *server
+	addrs []string
+	stops []func(context.Context) error
+}
+
+// open opens one, with its counts among the metrics; without addresses, none.
+func (d *mailDoors) open(door string, addrs []string, cfg smtpd.Config) error {
+	ls, err := listen(door, addrs)
+	if err != nil || len(ls) == 0 {
+		return err
+	}
+	s, srv := d.s, smtpd.New(cfg)
+	s.reloads = append(s.reloads, func(cfg config) error {
+		srv.SetAccess(cfg.SMTP.Anonymous, prefixes(cfg.SMTP.Trusted), prefixes(cfg.SMTP.Front))
 		return nil
-	}
-	p.stop = func(ctx context.Context) error {
-		var first error
-		for _, stop := range stops {
-			if err := stop(ctx); err != nil && first == nil {
-				first = err
-			}
+	})
+	at, wait := s.serveOn(door, ls, func(l net.Listener) error { return srv.Serve(l) })
+	d.addrs = append(d.addrs, at...)
+	d.stops = append(d.stops, func(ctx context.Context) error {
+		err := srv.Shutdown(ctx)
+		wait()
+		return err
+	})
+	s.metrics = append(s.metrics, func(w *metricWriter) {
+		n := srv.Counts()
+		w.labelled("counter", "litfass_"+strings.ReplaceAll(door, ".", "_")+"_total", "mails by what became of them", "outcome", map[string]float64{
+			"accepted": float64(n.Accepted), "refused": float64(n.Refused), "deferred": float64(n.Deferred), "held": float64(n.Held)})
+	})
+	return nil
+}
+
+// close closes them all and returns the first error.
+func (d *mailDoors) close(ctx context.Context) error {
+	var first error
+	for _, stop := range d.stops {
+		if err := stop(ctx); err != nil && first == nil {
+			first = err
 		}
-		return first
 	}
-	for _, d := range []struct {
-		door   string
-		addrs  []string
-		change func(*smtpd.Config)
-	}{
-		{"smtp", k.cfg.SMTP.Listen, func(*smtpd.Config) {}},
-		{"smtp.submission", k.cfg.SMTP.Submission, func(c *smtpd.Config) { c.Submission = true }},
-		{"smtp.lmtp", k.cfg.SMTP.LMTP, func(c *smtpd.Config) { c.LMTP = true }},
-	} {
-		if err := open(d.door, d.addrs, d.change); err != nil {
-			_ = p.stop(context.Background())
-			return nil, err
-		}
-	}
-	if len(stops) == 0 {
-		return nil, nil
-	}
-	return p, nil
+	return first
 }
 
 // mailRoutes adds the link in each mail that ends a subscription.

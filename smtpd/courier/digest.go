@@ -88,34 +88,11 @@ func (c *Courier) digestOf(ctx context.Context, name article.Group, to []string)
 
 // digestMail gathers the articles from number lo on, and says up to which.
 func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) (raw []byte, high uint64, err error) {
-	var list strings.Builder
-	var parts [][]byte
-	size := 0
-	high = g.High
-	for e, err := range c.cfg.Spool.Range(ctx, g.Name, lo, g.High) {
-		if err != nil {
-			return nil, 0, err
-		}
-		if len(parts) == digestArticles || size > digestOctets {
-			high = numberIn(e, g.Name) - 1
-			break
-		}
-		a, err := c.cfg.Spool.Open(ctx, e.Seq)
-		if errors.Is(err, spool.ErrNotFound) {
-			continue
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		parts = append(parts, whole(a))
-		size += len(parts[len(parts)-1])
-		who, _ := content.Author(e.From)
-		fmt.Fprintf(&list, "%3d. %s (%s)\n", len(parts), oneLine(content.Header(e.Subject)), who)
+	parts, list, high, err := c.digestParts(ctx, g, lo)
+	if err != nil || len(parts) == 0 {
+		return nil, high, err
 	}
-	if len(parts) == 0 {
-		return nil, high, nil
-	}
-	subject, text, err := c.letters.Write(c.cfg.Language, "digest", letters.Facts{Group: string(g.Name), Domain: c.cfg.Domain, Number: len(parts), Text: list.String()})
+	subject, text, err := c.letters.Write(c.cfg.Language, "digest", letters.Facts{Group: string(g.Name), Domain: c.cfg.Domain, Number: len(parts), Text: list})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -124,9 +101,42 @@ func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) 
 	fmt.Fprintf(&b, "From: \"%s\" <%s>\r\nTo: %[2]s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <digest.%x.%x@%s>\r\n", g.Name, c.address(string(g.Name)),
 		mime.QEncoding.Encode("utf-8", subject), article.FormatDate(now), lo, now.Unix(), c.cfg.Domain)
 	b.Write(c.listFields(g, ""))
+	writeDigest(&b, text, parts)
+	return b.Bytes(), high, nil
+}
+
+// digestParts are the articles of a digest that begins at number lo, a line about each,
+// and the number of the last.
+func (c *Courier) digestParts(ctx context.Context, g spool.GroupInfo, lo uint64) (parts [][]byte, list string, high uint64, err error) {
+	var lines strings.Builder
+	size := 0
+	for e, err := range c.cfg.Spool.Range(ctx, g.Name, lo, g.High) {
+		if err != nil {
+			return nil, "", 0, err
+		}
+		if len(parts) == digestArticles || size > digestOctets {
+			return parts, lines.String(), numberIn(e, g.Name) - 1, nil
+		}
+		a, err := c.cfg.Spool.Open(ctx, e.Seq)
+		if errors.Is(err, spool.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, "", 0, err
+		}
+		parts = append(parts, whole(a))
+		size += len(parts[len(parts)-1])
+		who, _ := content.Author(e.From)
+		fmt.Fprintf(&lines, "%3d. %s (%s)\n", len(parts), oneLine(content.Header(e.Subject)), who)
+	}
+	return parts, lines.String(), g.High, nil
+}
+
+// writeDigest writes the table of contents and the articles: RFC 2046 §5.1.5.
+func writeDigest(b *bytes.Buffer, contents string, parts [][]byte) {
 	boundary := "=_digest." + rand.Text() // nobody can put it into an article
-	writeMultipart(&b, "mixed", "m"+boundary, func(w *message.Writer) {
-		writePart(w, []byte(strings.ReplaceAll(text, "\n", "\r\n")), "Content-Type", "text/plain; charset=utf-8", "Content-Transfer-Encoding", "quoted-printable")
+	writeMultipart(b, "mixed", "m"+boundary, func(w *message.Writer) {
+		writePart(w, []byte(strings.ReplaceAll(contents, "\n", "\r\n")), "Content-Type", "text/plain; charset=utf-8", "Content-Transfer-Encoding", "quoted-printable")
 		var h message.Header
 		h.SetContentType("multipart/digest", map[string]string{"boundary": boundary})
 		d, err := w.CreatePart(h)
@@ -138,7 +148,6 @@ func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) 
 		}
 		_ = d.Close()
 	})
-	return b.Bytes(), high, nil
 }
 
 // numberIn is an article's number in a group that it is filed in.
