@@ -5,6 +5,9 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
+	"sync"
+	"time"
 
 	"blitiri.com.ar/go/spf"
 	"github.com/emersion/go-msgauth/dkim"
@@ -56,4 +59,25 @@ func (s *Server) authenticate(ctx context.Context, m *message, addr netip.Addr, 
 	}
 	p.forged = policy.Reject && !p.temporary
 	return p
+}
+
+// silences remembers for a minute which domains' DNS did not answer.
+type silences struct {
+	mu    sync.Mutex
+	until map[string]time.Time
+}
+
+func (s *silences) is(domain string, now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return now.Before(s.until[strings.ToLower(domain)])
+}
+
+func (s *silences) note(domain string, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until == nil || len(s.until) > 1000 {
+		s.until = map[string]time.Time{}
+	}
+	s.until[strings.ToLower(domain)] = now.Add(time.Minute)
 }

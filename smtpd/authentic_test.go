@@ -2,11 +2,15 @@ package smtpd
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
+	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/emersion/go-msgauth/dkim"
@@ -97,5 +101,32 @@ func TestWhoVouches(t *testing.T) {
 				t.Errorf("%s (%v), want %s", got, err, c.want)
 			}
 		})
+	}
+}
+
+// TestSilentDNSIsAskedOnce: who is not known is asked in any case, so the second of a
+// domain whose DNS does not answer does not wait for it.
+func TestSilentDNSIsAskedOnce(t *testing.T) {
+	resolver := dnsbox.Serve(t, dnsbox.Zone{Fail: map[string]bool{"_dmarc.broken.example": true}})
+	var asked atomic.Int64
+	dial := resolver.Dial
+	resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		asked.Add(1)
+		return dial(ctx, network, address)
+	}
+	o := open(t, func(cfg *Config) { cfg.Trusted, cfg.Resolver = nil, resolver })
+	var first int64
+	for i, from := range []string{"a@broken.example", "b@Broken.example"} {
+		mail := strings.Replace(dated(plainMail), "Alice <alice@a.example>", from, 1)
+		mail = strings.Replace(mail, "Message-ID: <", fmt.Sprintf("Message-ID: <%d.", i), 1)
+		if err := o.send(from, []string{"mesh.talk@box.example"}, mail); err != nil || len(o.sent.mails) != i+1 {
+			t.Fatalf("%s: %v, %d were asked", from, err, len(o.sent.mails))
+		}
+		if i == 0 {
+			first = asked.Load()
+		}
+	}
+	if first == 0 || asked.Load() != first {
+		t.Errorf("the DNS was asked %d times for the first mail, %d for both", first, asked.Load())
 	}
 }

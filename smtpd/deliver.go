@@ -162,12 +162,7 @@ func (s *session) postAs(ctx context.Context, m *message, groups []article.Group
 	if err != nil {
 		return s.later("look up a sender", err)
 	}
-	asking, cancel := ctx, context.CancelFunc(func() {})
-	if !known { // he is asked in any case: no need to wait for a DNS that does not answer
-		asking, cancel = context.WithTimeout(ctx, 5*time.Second)
-	}
-	proof := s.srv.authenticate(asking, m, s.addr, s.conn.Hostname(), s.from, from)
-	cancel()
+	proof := s.vouch(ctx, m, from, known)
 	switch {
 	case proof.forged: // he would be asked about what somebody else sent
 		return reply(550, 5, 7, 1, "the domain of %s wants mail refused that neither its DKIM nor its SPF vouches for (DMARC)", from)
@@ -177,6 +172,25 @@ func (s *session) postAs(ctx context.Context, m *message, groups []article.Group
 		return s.inject(ctx, m, groups, s.origin(true))
 	}
 	return s.hold(ctx, m, groups, from)
+}
+
+// vouch is authenticate. Who is not known is asked in any case: he waits 5 s at most for
+// a DNS that does not answer, and the next of his domain not at all.
+func (s *session) vouch(ctx context.Context, m *message, from string, known bool) proof {
+	_, domain, _ := splitAddress(from)
+	if !known {
+		if s.srv.silent.is(domain, s.srv.cfg.Now()) {
+			return proof{temporary: true}
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+	}
+	p := s.srv.authenticate(ctx, m, s.addr, s.conn.Hostname(), s.from, from)
+	if !known && p.temporary {
+		s.srv.silent.note(domain, s.srv.cfg.Now())
+	}
+	return p
 }
 
 // knows says whether an address belongs to an account or has confirmed before.

@@ -97,7 +97,9 @@ type Server struct {
 	conv  converter
 	held  *holder
 	slots chan struct{}
-	live  atomic.Pointer[access]
+
+	silent silences
+	live   atomic.Pointer[access]
 
 	connections, accepted, refused, deferred, heldCount atomic.Int64
 }

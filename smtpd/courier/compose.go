@@ -154,7 +154,7 @@ func (c *Courier) finish(l *letter, extra string) (io.Reader, error) {
 	return io.MultiReader(strings.NewReader(sig), bytes.NewReader(l.head), strings.NewReader(extra+"\r\n"), bytes.NewReader(l.body)), nil
 }
 
-// dmarcCache remembers for an hour which domains let nobody else use their name.
+// dmarcCache remembers for an hour, or a minute where the DNS did not answer, which domains let nobody else use their name.
 type dmarcCache struct {
 	mu    sync.Mutex
 	known map[string]dmarcAnswer
@@ -186,10 +186,10 @@ func (c *Courier) mustRewrite(ctx context.Context, from string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	p, temporary := alignment.Lookup(domain, func(name string) ([]string, error) { return c.cfg.Resolver.LookupTXT(ctx, name) })
-	if temporary {
-		return true // a mail that is refused is worse than another name in From
-	}
 	a = dmarcAnswer{strict: p.Reject || p.Quarantine, until: c.cfg.Now().Add(time.Hour)}
+	if temporary { // a mail that is refused is worse than another name in From
+		a = dmarcAnswer{strict: true, until: c.cfg.Now().Add(time.Minute)}
+	}
 	d.mu.Lock()
 	if d.known == nil || len(d.known) > 1000 {
 		d.known = map[string]dmarcAnswer{}

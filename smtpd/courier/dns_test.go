@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,5 +71,28 @@ func TestFromIsRewrittenWhereDMARCForcesIt(t *testing.T) {
 		if rewritten != want {
 			t.Errorf("%s: rewritten %v:\n%s", domain, rewritten, head)
 		}
+	}
+}
+
+// TestSilentDNSIsAskedOnce: From is rewritten where the DNS does not say whether it must
+// be, and the next article does not wait for it again.
+func TestSilentDNSIsAskedOnce(t *testing.T) {
+	resolver := dnsbox.Serve(t, dnsbox.Zone{Fail: map[string]bool{"_dmarc.broken.example": true}})
+	var asked atomic.Int64
+	dial := resolver.Dial
+	resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		asked.Add(1)
+		return dial(ctx, network, address)
+	}
+	d := newDesk(t, "127.0.0.1:1", func(c *Config) { c.Resolver = resolver })
+	ctx := context.Background()
+	first := d.mustRewrite(ctx, "a@broken.example")
+	once := asked.Load()
+	if second := d.mustRewrite(ctx, "b@broken.example"); !first || !second || once == 0 || asked.Load() != once {
+		t.Errorf("rewritten %v and %v, asked %d and %d times", first, second, once, asked.Load())
+	}
+	d.clock.Add(61)
+	if !d.mustRewrite(ctx, "a@broken.example") || asked.Load() == once {
+		t.Error("a minute later it is not asked again")
 	}
 }
