@@ -25,6 +25,7 @@ func (s Sum) IsZero() bool { return s == Sum{} }
 var errHash = errors.New("no infohash: 40 hexadecimal digits or 32 letters of base32 are")
 
 // ParseInfohash reads 40 hexadecimal digits or 32 letters of base32, of either case.
+// Of zeros alone is no infohash: the engine ends the process on it.
 func ParseInfohash(s string) (h Infohash, err error) {
 	var b []byte
 	switch len(s) {
@@ -35,7 +36,7 @@ func ParseInfohash(s string) (h Infohash, err error) {
 	default:
 		return h, errHash
 	}
-	if err != nil || len(b) != len(h) {
+	if err != nil || len(b) != len(h) || Infohash(b) == h {
 		return h, errHash
 	}
 	return Infohash(b), nil

@@ -33,8 +33,8 @@ var errMagnet = errors.New("no magnet link with an infohash of version 1 (magnet
 // addresses of persons' machines are not for us (spec §2.2).
 func ParseMagnet(s string) (Magnet, error) {
 	m := Magnet{Length: -1}
-	rest, ok := strings.CutPrefix(s, "magnet:?")
-	if !ok || len(s) > magnetMax {
+	scheme, rest, ok := strings.Cut(s, "?")
+	if !ok || !strings.EqualFold(scheme, "magnet:") || len(s) > magnetMax {
 		return m, errMagnet
 	}
 	found := false
@@ -44,13 +44,13 @@ func ParseMagnet(s string) (Magnet, error) {
 		if err != nil {
 			return m, errMagnet
 		}
-		switch key, _, _ = strings.Cut(key, ".1"); key {
+		switch key, _, _ = strings.Cut(strings.ToLower(key), ".1"); key {
 		case "xt":
-			h, isV1 := strings.CutPrefix(v, "urn:btih:")
-			if !isV1 {
+			const urn = "urn:btih:" // in any case (RFC 8141 §3.1)
+			if len(v) < len(urn) || !strings.EqualFold(v[:len(urn)], urn) {
 				continue
 			}
-			hash, err := ParseInfohash(h)
+			hash, err := ParseInfohash(v[len(urn):])
 			if err != nil || found && hash != m.Hash {
 				return m, errMagnet
 			}

@@ -103,6 +103,9 @@ func (s *Store) load() error {
 	return s.db.View(func(tx *state.Tx) error {
 		var bad error
 		tx.Each(bRecord, "", "", func(key string, v []byte) bool {
+			if key == (Infohash{}).String() { // noted before it was refused
+				return true
+			}
 			var r Record
 			h, err := ParseInfohash(key)
 			if err == nil {

@@ -233,6 +233,23 @@ func FuzzCleanName(f *testing.F) {
 	})
 }
 
+// TestMagnet: schemes and URNs are the same in any case; what names no torrent of
+// version 1 is refused.
+func TestMagnet(t *testing.T) {
+	const hash = "325c63d945f8a22a8496b1894e482e7e2a3e5a43"
+	for _, s := range []string{"magnet:?xt=urn:btih:" + hash, "MAGNET:?XT=URN:BTIH:" + strings.ToUpper(hash)} {
+		if m, err := ParseMagnet(s); err != nil || m.Hash.String() != hash {
+			t.Errorf("%s: %s, %v", s, m.Hash, err)
+		}
+	}
+	for _, s := range []string{"magnet:", "magnets:?xt=urn:btih:" + hash, "magnet:?xt=urn:btmh:1220" + hash, "magnet:?xt=" + hash,
+		"magnet:?xt=urn:btih:" + strings.Repeat("0", 40), "magnet:?xt=urn:btih:" + strings.Repeat("a", 32)} { // the engine panics on zero
+		if m, err := ParseMagnet(s); err == nil {
+			t.Errorf("%s is taken as %s", s, m)
+		}
+	}
+}
+
 func FuzzMagnet(f *testing.F) {
 	f.Add("magnet:?xt=urn:btih:325c63d945f8a22a8496b1894e482e7e2a3e5a43&dn=hello.txt&xl=1&tr=udp%3A%2F%2Fa%3A1&so=0,2-4")
 	f.Fuzz(func(t *testing.T, s string) {
