@@ -133,18 +133,30 @@ func (m Metainfo) Encode() []byte {
 	return append(b, 'e')
 }
 
+// MetainfoMax bounds a .torrent file: the info dictionary, and trackers and web seeds beside it.
+func (l Limits) MetainfoMax() int64 { return int64(l.orDefault().Info) + 1<<20 }
+
+// rawInfo finds the info dictionary of a .torrent file and judges nothing in it.
+func rawInfo(b []byte, lim Limits) (file, info bval, err error) {
+	if max := lim.MetainfoMax(); int64(len(b)) > max {
+		return file, info, badInfo("file of %d octets, the limit is %d", len(b), max)
+	}
+	file, _, err = parseBencode(bytes.TrimRight(b, "\r\n")) // editors and mailers leave a line's end behind
+	if err != nil {
+		return file, info, badInfo("%v", err)
+	}
+	info, ok := file.get("info", 'd')
+	if !ok {
+		return file, info, badInfo("has no info dictionary")
+	}
+	return file, info, nil
+}
+
 // ParseMetainfo reads a .torrent file.
 func ParseMetainfo(b []byte, lim Limits) (*Metainfo, error) {
-	if max := lim.orDefault().Info + 1<<20; len(b) > max {
-		return nil, badInfo("file of %d octets, the limit is %d", len(b), max)
-	}
-	d, _, err := parseBencode(bytes.TrimRight(b, "\r\n")) // editors and mailers leave a line's end behind
+	d, info, err := rawInfo(b, lim)
 	if err != nil {
-		return nil, badInfo("%v", err)
-	}
-	info, ok := d.get("info", 'd')
-	if !ok {
-		return nil, badInfo("has no info dictionary")
+		return nil, err
 	}
 	in, err := ParseInfo(info.raw, lim)
 	if err != nil {

@@ -3,6 +3,7 @@ package torrent
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"io"
@@ -182,6 +183,9 @@ func (j *job) metadata() error {
 		case <-wait.C:
 			return ErrNoMetadata
 		case raw := <-j.sources:
+			if _, err := ParseInfo(raw, j.e.store.limits()); err != nil { // no other dictionary has this infohash
+				return err
+			}
 			if err := j.t.SetInfoBytes(raw); err != nil {
 				j.e.cfg.Log.Info("torrent: metadata from the origin", "infohash", j.h, "error", err)
 			}
@@ -365,17 +369,17 @@ func (j *job) origins(r Record) (out []string) {
 func (j *job) fromOrigin(ctx context.Context, r Record) bool {
 	for _, o := range j.origins(r) {
 		actx, cancel := context.WithTimeout(ctx, 15*time.Second)
-		raw, err := j.e.get(actx, o+"/t/"+j.h.String()+".torrent", int64(Limits{}.orDefault().Info)+1<<20)
+		raw, err := j.e.get(actx, o+"/t/"+j.h.String()+".torrent", Limits{}.MetainfoMax())
 		cancel()
 		if err != nil {
 			continue
 		}
-		m, err := ParseMetainfo(raw, j.e.store.limits())
-		if err != nil || m.Info.Hash != j.h {
+		_, info, err := rawInfo(raw, j.e.store.limits())
+		if err != nil || Infohash(sha1.Sum(info.raw)) != j.h {
 			continue
 		}
 		select {
-		case j.sources <- m.Info.Raw:
+		case j.sources <- info.raw:
 		default:
 		}
 		return true

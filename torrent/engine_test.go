@@ -3,6 +3,7 @@ package torrent
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -195,6 +196,31 @@ func TestFetchFromWebSeedOnly(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkContent(t, to, in.Hash, data)
+}
+
+// TestOriginRefused: metadata that is what the infohash says, and nothing that is
+// taken, ends the fetch with the reason; what is not, is passed over.
+func TestOriginRefused(t *testing.T) {
+	t.Parallel()
+	bad := []byte("d6:lengthi5e4:name8:../../up12:piece lengthi16384e6:pieces20:" + strings.Repeat("x", 20) + "e")
+	h := Infohash(sha1.Sum(bad))
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		info := bad
+		if strings.HasPrefix(r.URL.Path, "/liar/") {
+			info = []byte("d4:name2:..e")
+		}
+		w.Write(append(append([]byte("d4:info"), info...), 'e'))
+	}))
+	t.Cleanup(srv.Close)
+	s := newStore(t, loopback)
+	at := "/t/" + h.String() + "/up"
+	if err := s.Note(Magnet{Hash: h, Length: -1, WebSeeds: []string{srv.URL + "/liar" + at, srv.URL + at}}); err != nil {
+		t.Fatal(err)
+	}
+	err := newEngine(t, s, nil).Fetch(ctxFor(t), h, Cache)
+	if err == nil || !strings.Contains(err.Error(), "name") {
+		t.Errorf("refused with %v", err)
+	}
 }
 
 // TestStalledPeer: a peer that has everything and gives nothing, as transmission

@@ -569,6 +569,21 @@ func (s *Store) Note(m Magnet) error {
 	return s.put(r, nil)
 }
 
+// NoteFile makes a torrent known of which somebody here has the .torrent file, and
+// finds room for it.
+func (s *Store) NoteFile(b []byte) (Infohash, error) {
+	m, err := ParseMetainfo(b, s.limits())
+	if err != nil {
+		return Infohash{}, err
+	}
+	in := m.Info
+	err = s.Note(Magnet{Hash: in.Hash, Name: in.Name, Length: in.Length, Trackers: m.Trackers, WebSeeds: m.WebSeeds})
+	if err != nil {
+		return Infohash{}, err
+	}
+	return in.Hash, s.begin(in, Cache)
+}
+
 func addUnique(list []string, s string) []string {
 	if slices.Contains(list, s) || len(list) >= urlsMax {
 		return list

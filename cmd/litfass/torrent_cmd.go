@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,7 @@ func torrentRows() []command {
 		{name: "add", args: "FILE [--group G] [--subject S]", short: "put a file into the store, and post it to a group", run: cmdTorrentAdd,
 			long: "Prints the magnet link. Without --group no article names the file: it is pinned."},
 		{name: "list", short: "torrents that are here or known", run: cmdTorrentList},
-		{name: "get", args: "MAGNET [-o FILE]", short: "fetch a torrent into the store; its file into FILE", run: cmdTorrentGet},
+		{name: "get", args: "MAGNET|FILE.torrent [-o FILE]", short: "fetch a torrent into the store; its file into FILE", run: cmdTorrentGet},
 		{name: "rm", args: "MAGNET|INFOHASH [--deny REASON]", short: "remove a torrent; --deny: never take it again", run: cmdTorrentRm,
 			long: "No group's policy brings it back, also if an article that names it comes later; who opens it here still fetches it. " +
 				"With --deny nobody does, and a SHA-256 may be named too; the reason stands in the public log."},
@@ -143,12 +144,16 @@ func cmdTorrentGet(c *call) (err error) {
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
+	uri, metainfo, err := wished(c.args[0])
+	if err != nil {
+		return err
+	}
 	n, err := c.node()
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
-	body, err := n.stream(c.ctx, "torrent/get", url.Values{"uri": {c.args[0]}}.Encode(), strings.NewReader(""))
+	body, err := n.stream(c.ctx, "torrent/get", url.Values{"uri": {uri}}.Encode(), bytes.NewReader(metainfo))
 	if err != nil {
 		return fmt.Errorf("get: %w", err)
 	}
@@ -165,6 +170,23 @@ func cmdTorrentGet(c *call) (err error) {
 	}
 	fmt.Fprintf(c.out, "%s %s: %d bytes, %s\n", last.Infohash, last.Name, last.Size, last.State)
 	return nil
+}
+
+// wished reads what "torrent get" is given: a magnet link, or a .torrent file.
+func wished(arg string) (uri string, metainfo []byte, err error) {
+	f, err := os.Open(arg)
+	if err != nil {
+		if strings.HasSuffix(arg, ".torrent") {
+			return "", nil, fmt.Errorf("read the file: %w", err)
+		}
+		return arg, nil, nil
+	}
+	defer f.Close()
+	metainfo, err = io.ReadAll(io.LimitReader(f, torrent.Limits{}.MetainfoMax()+1))
+	if err != nil {
+		return "", nil, fmt.Errorf("read the file: %w", err)
+	}
+	return "", metainfo, nil
 }
 
 // watch shows how a fetch goes on until it ends.
@@ -294,14 +316,29 @@ func (c *control) announce(ctx context.Context, a torrent.Attachment, group, sub
 }
 
 // torrentGet fetches and tells every half second how far it is: a JSON value a line.
+// note makes the torrent known that a request names by a magnet link, or else
+// brings as a .torrent file.
+func (c *control) note(r *http.Request) (torrent.Infohash, error) {
+	store := c.core.torrents.store
+	if uri := r.URL.Query().Get("uri"); uri != "" {
+		m, err := torrent.ParseMagnet(uri)
+		if err != nil {
+			return m.Hash, err
+		}
+		return m.Hash, store.Note(m)
+	}
+	b, err := io.ReadAll(io.LimitReader(r.Body, torrent.Limits{}.MetainfoMax()+1))
+	if err != nil {
+		return torrent.Infohash{}, err
+	}
+	return store.NoteFile(b)
+}
+
 func (c *control) torrentGet(w http.ResponseWriter, r *http.Request) {
-	m, err := torrent.ParseMagnet(r.URL.Query().Get("uri"))
+	h, err := c.note(r)
 	var e *torrent.Engine
 	if err == nil {
 		e, err = c.core.torrentEngine("")
-	}
-	if err == nil {
-		err = c.core.torrents.store.Note(m)
 	}
 	if err != nil {
 		reply(w, nil, err)
@@ -310,14 +347,14 @@ func (c *control) torrentGet(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	out, flush := json.NewEncoder(w), http.NewResponseController(w)
 	ended := make(chan error, 1)
-	go func() { ended <- e.Fetch(r.Context(), m.Hash, torrent.Cache) }()
+	go func() { ended <- e.Fetch(r.Context(), h, torrent.Cache) }()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
 		select {
 		case err := <-ended:
 			t := torrentJSON{Done: true}
-			if rec, rerr := c.core.torrents.store.Record(m.Hash); rerr == nil {
+			if rec, rerr := c.core.torrents.store.Record(h); rerr == nil {
 				t = c.showTorrent(rec)
 				t.Done = true
 			}
@@ -327,7 +364,7 @@ func (c *control) torrentGet(w http.ResponseWriter, r *http.Request) {
 			_ = out.Encode(t) // who asked is gone: the fetch goes on
 			return
 		case <-tick.C:
-			if rec, err := c.core.torrents.store.Record(m.Hash); err == nil {
+			if rec, err := c.core.torrents.store.Record(h); err == nil {
 				_ = out.Encode(c.showTorrent(rec))
 				_ = flush.Flush()
 			}

@@ -113,6 +113,24 @@ func TestTorrentCommands(t *testing.T) {
 	if out, code := b.cmd("torrent", "list"); code != 0 || !strings.Contains(out, "show.ogg") {
 		t.Errorf("list: %d %s", code, out)
 	}
+	if out, code := b.cmd("torrent", "rm", added.Infohash); code != 0 {
+		t.Errorf("rm: %d %s", code, out)
+	}
+	_, metainfo := httpGet(t, "http://"+a.http+"/t/"+added.Infohash+".torrent")
+	file = filepath.Join(t.TempDir(), "show.torrent")
+	again := filepath.Join(t.TempDir(), "again")
+	if err := os.WriteFile(file, metainfo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := b.cmd("torrent", "get", "-o", again, file); code != 0 {
+		t.Fatalf("get by the .torrent file: %d %s", code, out)
+	}
+	if got, err := os.ReadFile(again); err != nil || !bytes.Equal(got, data) {
+		t.Errorf("the second copy has %d octets, %v", len(got), err)
+	}
+	if out, code := b.cmd("torrent", "get", copied); code != 1 || !strings.Contains(out, "metadata refused") {
+		t.Errorf("get of what is no .torrent file: %d %s", code, out)
+	}
 	if out, code := b.cmd("torrent", "rm", "--deny", "test", added.Infohash); code != 0 {
 		t.Errorf("rm: %d %s", code, out)
 	}
