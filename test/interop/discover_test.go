@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,8 +34,8 @@ func TestDiscovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { stdin.Close(); other.Wait() }()
-	said := lines(bufio.NewScanner(stdout))
-	news := awaitLine(t, said, "found _p2pstorage._sub._nntp._tcp.local.", "box7 news")
+	said := &heard{next: lines(bufio.NewScanner(stdout))}
+	news := said.await(t, "found _p2pstorage._sub._nntp._tcp.local.", "box7 news")
 	_, port, _ := strings.Cut(n.Addr, ":")
 	for _, want := range []string{" " + port + " 127.0.0.1 ", "host=box7.test.example", "key=spki:sha256:", "peer=ask", "g=*,!local.*"} {
 		if !strings.Contains(news, want) {
@@ -42,7 +43,7 @@ func TestDiscovery(t *testing.T) {
 		}
 	}
 	_, port, _ = strings.Cut(web, ":")
-	if forum := awaitLine(t, said, "found _http._tcp.local.", "box7 forum"); !strings.Contains(forum, " "+port+" ") || !strings.Contains(forum, "path=/") {
+	if forum := said.await(t, "found _http._tcp.local.", "box7 forum"); !strings.Contains(forum, " "+port+" ") || !strings.Contains(forum, "path=/") {
 		t.Errorf("forum: %q", forum)
 	}
 
@@ -66,7 +67,7 @@ func TestDiscovery(t *testing.T) {
 	if err := n.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	awaitLine(t, said, "gone _p2pstorage._sub._nntp._tcp.local.", "box7 news")
+	said.await(t, "gone _p2pstorage._sub._nntp._tcp.local.", "box7 news")
 }
 
 // lines hands on what a program prints.
@@ -81,24 +82,33 @@ func lines(s *bufio.Scanner) <-chan string {
 	return out
 }
 
-// awaitLine is the next line that holds all words; others are passed over.
-func awaitLine(t *testing.T, said <-chan string, words ...string) string {
+// heard is what a program has said, in any order.
+type heard struct {
+	next   <-chan string
+	passed []string // lines that were looked at and not wanted yet
+}
+
+// await is the first line that holds all words, of those passed over or to come.
+func (h *heard) await(t *testing.T, words ...string) string {
 	t.Helper()
+	has := func(line string) bool {
+		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+	}
+	if i := slices.IndexFunc(h.passed, has); i >= 0 {
+		return h.passed[i]
+	}
 	timeout := time.After(40 * time.Second)
 	for {
 		select {
-		case line, open := <-said:
+		case line, open := <-h.next:
 			if !open {
 				t.Fatalf("it ended without saying %q", words)
 			}
 			t.Log(line)
-			has := true
-			for _, w := range words {
-				has = has && strings.Contains(line, w)
-			}
-			if has {
+			if has(line) {
 				return line
 			}
+			h.passed = append(h.passed, line)
 		case <-timeout:
 			t.Fatalf("40 s without %q", words)
 		}
