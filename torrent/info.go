@@ -87,7 +87,7 @@ func ParseInfo(raw []byte, lim Limits) (*Info, error) {
 		return nil, badInfo("is no dictionary")
 	}
 	if v, ok := d.get("meta version", 'i'); ok && v.num != 1 {
-		return nil, badInfo("version %d: hybrids and version 2 are not taken", v.num) // engine v1.62.0 panics on a hybrid with an empty file
+		return nil, badInfo("version %d: hybrids and version 2 are not taken, make it as version 1 (spec/torrent.md 1.6 says why)", v.num)
 	}
 	in := &Info{Hash: sha1.Sum(raw), Raw: raw, Name: d.text("name")}
 	if err := in.readFiles(d, lim); err != nil {

@@ -2,6 +2,7 @@ package torrent
 
 import (
 	"errors"
+	"fmt"
 	"net/url"
 	"slices"
 	"strconv"
@@ -27,17 +28,24 @@ type Magnet struct {
 	Only     []int    // so (BEP 53): indices of files
 }
 
-var errMagnet = errors.New("no magnet link with an infohash of version 1 (magnet:?xt=urn:btih:...)")
+var (
+	errMagnet     = errors.New("no magnet link with an infohash of version 1 (magnet:?xt=urn:btih:...)")
+	errMagnetLong = fmt.Errorf("the magnet link is too long: at most %d octets are taken; leave out some of its tr= and ws=", magnetMax)
+	errMagnet2    = errors.New("the magnet link is for a torrent of version 2 only (urn:btmh:), which is not taken; make the torrent as version 1")
+)
 
 // ParseMagnet reads a magnet link. What it does not know it leaves out; x.pe too:
 // addresses of persons' machines are not for us (spec §2.2).
 func ParseMagnet(s string) (Magnet, error) {
 	m := Magnet{Length: -1}
 	scheme, rest, ok := strings.Cut(s, "?")
-	if !ok || !strings.EqualFold(scheme, "magnet:") || len(s) > magnetMax {
+	if !ok || !strings.EqualFold(scheme, "magnet:") {
 		return m, errMagnet
 	}
-	found := false
+	if len(s) > magnetMax {
+		return m, errMagnetLong
+	}
+	found, missing := false, errMagnet
 	for part := range strings.SplitSeq(rest, "&") {
 		key, v, _ := strings.Cut(part, "=")
 		v, err := url.PathUnescape(strings.ReplaceAll(v, "+", "%20"))
@@ -46,8 +54,11 @@ func ParseMagnet(s string) (Magnet, error) {
 		}
 		switch key, _, _ = strings.Cut(strings.ToLower(key), ".1"); key {
 		case "xt":
-			const urn = "urn:btih:" // in any case (RFC 8141 §3.1)
-			if len(v) < len(urn) || !strings.EqualFold(v[:len(urn)], urn) {
+			const urn, urn2 = "urn:btih:", "urn:btmh:" // in any case (RFC 8141 §3.1); BEP 9, BEP 52
+			if hasPrefixFold(v, urn2) {
+				missing = errMagnet2
+			}
+			if !hasPrefixFold(v, urn) {
 				continue
 			}
 			hash, err := ParseInfohash(v[len(urn):])
@@ -74,9 +85,13 @@ func ParseMagnet(s string) (Magnet, error) {
 		}
 	}
 	if !found {
-		return m, errMagnet
+		return m, missing
 	}
 	return m, nil
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // addURLs appends s if it is a URL that we would use and there is room.

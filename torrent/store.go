@@ -553,12 +553,11 @@ func (s *Store) Note(m Magnet) error {
 	defer s.wmu.Unlock()
 	r, err := s.Record(m.Hash)
 	if err != nil {
-		name := m.Name
-		if name != "" {
-			name = CleanName(name)
-		}
-		r = Record{Hash: m.Hash, Name: name, Length: max(m.Length, 0), State: Known, Class: Cache, Added: s.now()}
+		r = Record{Hash: m.Hash, Length: max(m.Length, 0), State: Known, Class: Cache, Added: s.now()}
 		r.Until = r.Added + int64(s.cfg.Grace.Seconds())
+	}
+	if r.Name == "" && m.Name != "" {
+		r.Name = CleanName(m.Name)
 	}
 	for _, u := range m.WebSeeds {
 		r.WebSeeds = addUnique(r.WebSeeds, u)

@@ -248,6 +248,32 @@ func TestMagnet(t *testing.T) {
 			t.Errorf("%s is taken as %s", s, m)
 		}
 	}
+	for s, want := range map[string]string{
+		"magnet:?dn=x&xt=URN:btmh:1220" + hash:                              "version 2",
+		"magnet:?xt=urn:btih:" + hash + "&dn=" + strings.Repeat("x", 8<<10): "too long",
+		"magnet:?xt=urn:sha1:" + hash:                                       "infohash of version 1",
+	} {
+		if _, err := ParseMagnet(s); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v, not %q", s, err, want)
+		}
+	}
+	if m, err := ParseMagnet("magnet:?xt=urn:btmh:1220" + hash + "&xt=urn:btih:" + hash); err != nil || m.Hash.String() != hash {
+		t.Errorf("of both versions: %s, %v", m, err)
+	}
+}
+
+// TestNoteName: a name that a second magnet link brings is taken, and kept.
+func TestNoteName(t *testing.T) {
+	s := newStore(t, nil)
+	h := Infohash{1}
+	for _, step := range [][2]string{{"", ""}, {"a/b.txt", CleanName("a/b.txt")}, {"other", CleanName("a/b.txt")}, {"", CleanName("a/b.txt")}} {
+		if err := s.Note(Magnet{Hash: h, Name: step[0]}); err != nil {
+			t.Fatal(err)
+		}
+		if r, err := s.Record(h); err != nil || r.Name != step[1] {
+			t.Errorf("after %q: %q, %v", step[0], r.Name, err)
+		}
+	}
 }
 
 func FuzzMagnet(f *testing.F) {

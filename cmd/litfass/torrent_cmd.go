@@ -133,7 +133,7 @@ func cmdTorrentList(c *call) error {
 		if t.Pinned {
 			kept = "pinned"
 		}
-		rows = append(rows, []string{t.Infohash, t.Name, fmt.Sprint(t.Size), t.State, kept, fmt.Sprint(t.Articles)})
+		rows = append(rows, []string{t.Infohash, or(t.Name, "(not known yet)"), fmt.Sprint(t.Size), t.State, kept, fmt.Sprint(t.Articles)})
 	}
 	c.printTable([]string{"INFOHASH", "NAME", "BYTES", "STATE", "KEPT AS", "ARTICLES"}, rows)
 	return nil
@@ -315,7 +315,6 @@ func (c *control) announce(ctx context.Context, a torrent.Attachment, group, sub
 	return string(res.ID), nil
 }
 
-// torrentGet fetches and tells every half second how far it is: a JSON value a line.
 // note makes the torrent known that a request names by a magnet link, or else
 // brings as a .torrent file.
 func (c *control) note(r *http.Request) (torrent.Infohash, error) {
@@ -334,6 +333,7 @@ func (c *control) note(r *http.Request) (torrent.Infohash, error) {
 	return store.NoteFile(b)
 }
 
+// torrentGet fetches and tells every half second how far it is: a JSON value a line.
 func (c *control) torrentGet(w http.ResponseWriter, r *http.Request) {
 	h, err := c.note(r)
 	var e *torrent.Engine
