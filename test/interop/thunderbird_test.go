@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -152,12 +153,9 @@ func startThunderbird(t *testing.T) *marionette {
 	return m
 }
 
-// TestThunderbird: an account with a login, a group opened, an article read in the
-// window, a search, and a post from the composer.
-func TestThunderbird(t *testing.T) {
-	n, p := library(t, "read")
-	login(t, n)
-	m := startThunderbird(t)
+// account makes an account with a login that reads test.a.
+func (m *marionette) account(p *tap) {
+	m.t.Helper()
 	m.js(`let srv = MailServices.accounts.createIncomingServer("otto", args[0], "nntp");
 		srv.port = args[1];
 		let acc = MailServices.accounts.createAccount(); acc.incomingServer = srv;
@@ -166,9 +164,19 @@ func TestThunderbird(t *testing.T) {
 		let at = srv.rootFolder.subFolders[0].QueryInterface(Ci.nsIMsgNewsFolder).urlForSignon;
 		let saved = Cc["@mozilla.org/login-manager/loginInfo;1"].createInstance(Ci.nsILoginInfo);
 		saved.init(at, null, at, "anna", "secretword", "", "");
-		await Services.logins.addLoginAsync(saved);`, p.host, portOf(t, p.addr))
-	const folder = `let srv = MailServices.accounts.findServer("otto", args[0], "nntp"), folder = srv.rootFolder.subFolders[0];`
-	read := m.js(folder+`let about = w.document.getElementById("tabmail").currentAbout3Pane;
+		await Services.logins.addLoginAsync(saved);`, p.host, portOf(m.t, p.addr))
+}
+
+const newsFolder = `let srv = MailServices.accounts.findServer("otto", args[0], "nntp"), folder = srv.rootFolder.subFolders[0];`
+
+// TestThunderbird: an account with a login, a group opened, an article read in the
+// window, a search, and a post from the composer.
+func TestThunderbird(t *testing.T) {
+	n, p := library(t, "read")
+	login(t, n)
+	m := startThunderbird(t)
+	m.account(p)
+	read := m.js(newsFolder+`let about = w.document.getElementById("tabmail").currentAbout3Pane;
 		about.displayFolder(folder.URI);
 		await until("three lines", () => about.gDBView && about.gDBView.rowCount >= 3);
 		let out = [];
@@ -178,7 +186,7 @@ func TestThunderbird(t *testing.T) {
 		out.push(await until("text", () => { let b = pane.contentDocument && pane.contentDocument.body; return b && b.textContent.includes("hello 2") && b.textContent; }));
 		return out;`, p.host)
 	has(t, "what Thunderbird shows", read, "article 1", "article 2", "article 3", `hello 2\n.dot`, "Anna")
-	found := m.js(folder+`let s = Cc["@mozilla.org/messenger/searchSession;1"].createInstance(Ci.nsIMsgSearchSession);
+	found := m.js(newsFolder+`let s = Cc["@mozilla.org/messenger/searchSession;1"].createInstance(Ci.nsIMsgSearchSession);
 		let term = s.createTerm(), v = term.value;
 		v.attrib = term.attrib = Ci.nsMsgSearchAttrib.Subject; v.str = "ARTICLE 2"; term.value = v;
 		term.op = Ci.nsMsgSearchOp.Contains; s.appendTerm(term);
@@ -187,7 +195,7 @@ func TestThunderbird(t *testing.T) {
 		await new Promise(end => { s.registerListener({ onSearchHit(h) { hits.push(h.mime2DecodedSubject); }, onSearchDone: end, onNewSearch() {} }, Ci.nsIMsgSearchSession.allNotifications); s.search(null); });
 		return hits;`, p.host)
 	has(t, "what Thunderbird finds", found, `["article 2"]`)
-	m.js(folder+`let params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
+	m.js(newsFolder+`let params = Cc["@mozilla.org/messengercompose/composeparams;1"].createInstance(Ci.nsIMsgComposeParams);
 		let f = params.composeFields = Cc["@mozilla.org/messengercompose/composefields;1"].createInstance(Ci.nsIMsgCompFields);
 		f.newsgroups = "test.a"; f.subject = "from Thunderbird"; f.body = "hello\n.dot\n";
 		params.format = Ci.nsIMsgCompFormat.PlainText; params.type = Ci.nsIMsgCompType.New;
@@ -202,4 +210,31 @@ func TestThunderbird(t *testing.T) {
 	has(t, "node", subjects(t, n), "from Thunderbird")
 	p.saw(t, "> MODE READER", "< 200 ", "> GROUP test.a", "< 211 3 1 3 test.a", "> XOVER 1-3", "< 224 ", "< 3\tarticle 3\t", "> ARTICLE 2", "< 220 2 <2@mesh.example>",
 		"> XPAT SUBJECT  1- *[Aa]", "< 221 ", "< 2 article 2", "< .", "> POST", "< 480 ", "> AUTHINFO user anna", "< 381 ", "> AUTHINFO pass secretword", "< 281 ", "> POST", "< 340 ", "> ..dot", "< 240 ")
+}
+
+// TestThunderbirdDetached: of an article whose attachment was detached the window
+// shows the text with the web address, whole and as a link.
+func TestThunderbirdDetached(t *testing.T) {
+	n, p := library(t, "read")
+	login(t, n)
+	file := filepath.Join(n.Dir, "large")
+	write(t, file, "From: Anna <anna@mesh.example>\nNewsgroups: test.a\nSubject: with a file\nMessage-ID: <4@mesh.example>\nMIME-Version: 1.0\n"+
+		"Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/plain; charset=UTF-8\n\nhello\n--b\n"+
+		"Content-Type: application/octet-stream\nContent-Disposition: attachment; filename=\"large file.bin\"\n\n"+strings.Repeat("some line of the file\n", 20000)+"--b--\n")
+	if _, err := n.Run("post", file); err != nil {
+		t.Fatal(err)
+	}
+	m := startThunderbird(t)
+	m.account(p)
+	shown := m.js(newsFolder+`let about = w.document.getElementById("tabmail").currentAbout3Pane;
+		about.displayFolder(folder.URI);
+		await until("four lines", () => about.gDBView && about.gDBView.rowCount >= 4);
+		for (let i = 0; i < 4; i++) if (about.gDBView.getMsgHdrAt(i).mime2DecodedSubject == "with a file") about.threadTree.selectedIndex = i;
+		let message = about.messageBrowser.contentWindow;
+		let page = await until("text", () => { let d = message.getMessagePaneBrowser().contentDocument; return d && d.body && d.body.textContent.includes("Magnet:") && d; });
+		return [page.body.textContent, ...Array.from(page.links, l => "link " + l.href)];`, p.host)
+	has(t, "what Thunderbird shows", shown, "hello", "-- detached attachment 1 of 1 --", "Name:   large file.bin", "Magnet: <magnet:?xt=urn:btih:")
+	if !regexp.MustCompile(`"link http://[^"]+/t/[0-9a-f]{40}/large%20file\.bin"`).MatchString(shown) {
+		t.Fatalf("Thunderbird makes no link of the web address: %s", shown)
+	}
 }
