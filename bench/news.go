@@ -145,30 +145,15 @@ func (b *bench) secure(context.Context) error {
 	if err := fill(n.addr(), newCorpus("tls", b.groups.groups).batch(0, 2000)); err != nil {
 		return err
 	}
-	settle(n.Pid(), time.Minute)
-	before, _, _ := memory(n.Pid())
-	var open []*nntp.Client
-	defer func() {
-		for _, c := range open {
-			c.Close()
-		}
-	}()
 	d := nntp.Dialer{Address: at, TLS: nntp.TLSImplicit, Config: &tls.Config{InsecureSkipVerify: true}, Buffers: new(nntp.Buffers)}
-	const readers = 2000
-	for i := range readers {
-		c, err := d.Connect(context.Background())
-		if err != nil {
-			return fmt.Errorf("reader %d: %w", i, err)
-		}
-		open = append(open, c)
-		if _, _, _, err := c.Group(article.Group(b.groups.group(i % b.groups.groups))); err != nil {
-			return err
-		}
+	take, err := b.readersTake(n.Pid(), 2000, func() (*nntp.Client, error) { return d.Connect(context.Background()) })
+	if err != nil {
+		return err
 	}
-	settle(n.Pid(), time.Minute)
-	after, _, _ := memory(n.Pid())
-	mib := (after - before) >> 10
-	b.add(row{what: "2,000 idle readers under TLS, MiB above the node (PSS)", ours: fmt.Sprintf("%d", mib), goal: "<= 100", ok: yes(mib <= 100)})
+	b.add(row{
+		what: "2,000 idle readers under TLS, MiB above the node (anonymous)", ours: fmt.Sprintf("%d (%d while they connect)", take.rest>>10, take.most>>10),
+		goal: "<= 100", ok: yes(max(take.rest, take.most) <= 100<<10),
+	})
 	return nil
 }
 
