@@ -115,7 +115,7 @@ func (x *session) saslError(err error) error {
 	case errors.Is(err, errSASL):
 		x.c.Status(nntp.CodeAuthRejected, err.Error())
 	default:
-		return x.leave(err)
+		return err
 	}
 	return nil
 }

@@ -305,8 +305,9 @@ func (s *Server) Open() int {
 }
 
 // Shutdown stops listening, closes waiting connections with 400 at once, lets
-// running commands come to their end, and returns when all connections are
-// closed. When ctx ends, what is left is cut off, and ctx's error returned.
+// running commands, and articles that are being sent, come to their end, and returns
+// when all connections are closed. When ctx ends, what is left is told 400, whatever
+// it is at, and cut off lastWords later; ctx's error is returned.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = true
@@ -324,21 +325,33 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.wg.Wait()
 		close(done)
 	}()
-	var err error
+	defer s.cancel()
 	select {
 	case <-done:
+		return nil
 	case <-ctx.Done():
-		err = ctx.Err()
-		s.cancel()
-		s.mu.Lock()
-		for x := range s.sessions {
-			_ = x.c.Close()
-		}
-		s.mu.Unlock()
-		<-done
 	}
 	s.cancel()
-	return err
+	s.each(func(c *nntp.Conn) { c.Abort() })
+	select {
+	case <-done:
+	case <-time.After(lastWords):
+		s.each(func(c *nntp.Conn) { _ = c.Close() })
+		<-done
+	}
+	return ctx.Err()
+}
+
+// lastWords is how long connections have to say 400 when Shutdown has lost its patience.
+const lastWords = farewell / 2
+
+// each calls f for the connections there are.
+func (s *Server) each(f func(*nntp.Conn)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for x := range s.sessions {
+		f(x.c)
+	}
 }
 
 func addrOf(c net.Conn) netip.Addr {

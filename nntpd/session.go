@@ -149,7 +149,8 @@ func (x *session) loop() error {
 		}
 		line, err := x.c.Line(nntp.MaxLong)
 		if err := x.command(line, err); err != nil {
-			return err
+			x.quit = true // it may be in the middle of an article
+			return x.leave(err)
 		}
 	}
 	return nil
@@ -177,7 +178,8 @@ const farewell = time.Second
 // pause is how long a stream is silent before its workers end.
 const pause = 2 * time.Second
 
-// leave says good-bye to a client that did not.
+// leave says good-bye to a client that did not, be it in the middle of an article:
+// 400 may come at any time (RFC 3977 §3.2.1).
 func (x *session) leave(err error) error {
 	x.sync()
 	if x.pipe != nil && x.pipe.failed() != nil {
@@ -256,7 +258,7 @@ func (x *session) badLine(err error) error {
 		x.bad(nntp.CodeSyntax, "lines end with CR LF, not with LF alone; good-bye")
 		x.quit = true
 	default:
-		return x.leave(err)
+		return err
 	}
 	return nil
 }

@@ -213,60 +213,6 @@ func TestFewWrites(t *testing.T) {
 	}
 }
 
-// TestShutdown: who waits is sent away at once, who is at work may end.
-func TestShutdown(t *testing.T) {
-	s := &slowAgent{gate: make(chan struct{})}
-	n := start(t, nodeConfig{peer: true, wrap: func(a Agent) Agent { s.Agent = a; return s }})
-	idle, busy := n.dial(t), n.dial(t)
-	ri, rb := bufio.NewReader(idle), bufio.NewReader(busy)
-	for _, r := range []*bufio.Reader{ri, rb} {
-		if _, err := r.ReadString('\n'); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := io.WriteString(busy, feed("<late@mesh.example>")); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, func() bool { return s.at.Load() == 1 })
-	done := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		defer cancel()
-		done <- n.Shutdown(ctx)
-	}()
-	if l, err := ri.ReadString('\n'); err != nil || !strings.HasPrefix(l, "400 ") {
-		t.Errorf("idle: %q, %v", l, err)
-	}
-	close(s.gate)
-	if l, err := rb.ReadString('\n'); err != nil || l != "239 <late@mesh.example>\r\n" {
-		t.Errorf("busy: %q, %v", l, err)
-	}
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-	if _, err := net.Dial("tcp", n.addr); err == nil {
-		t.Error("still listening")
-	}
-}
-
-// TestShutdownHung: a client that sends no end of its article is cut off.
-func TestShutdownHung(t *testing.T) {
-	n := start(t, nodeConfig{peer: true})
-	c := n.dial(t)
-	if _, err := io.WriteString(c, "TAKETHIS <h@mesh.example>\r\nSubject: x\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	wait(t, func() bool { return n.Counts.Commands.Load() == 1 })
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	if err := n.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("error %v", err)
-	}
-	if n.Open() != 0 {
-		t.Error("a connection is left")
-	}
-}
-
 func TestLimits(t *testing.T) {
 	n := start(t, nodeConfig{edit: func(c *Config) { c.MaxConns = 3 }})
 	var all []*bufio.Reader

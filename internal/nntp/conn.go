@@ -21,7 +21,7 @@ var (
 	ErrAnswer = errors.New("answer does not begin with a three-digit code")
 	// ErrInjected: octets came before a change of the connection's layer.
 	ErrInjected = errors.New("commands were sent before the handshake")
-	// ErrStopped: Interrupt was called.
+	// ErrStopped: Interrupt or Abort was called.
 	ErrStopped = errors.New("connection is being closed")
 )
 
@@ -68,9 +68,10 @@ type Conn struct {
 	idle         time.Duration
 	until        time.Time // what is being read must be whole by then; zero: no bound
 
-	mu      sync.Mutex // guards what Interrupt and Wait share
+	mu      sync.Mutex // guards what Interrupt, Abort and reading share
 	waiting bool
-	stopped bool
+	stopped bool // Wait ends
+	aborted bool // all reading ends
 
 	out  []byte // out[from:] is not in vec yet
 	from int
@@ -151,7 +152,16 @@ func (c *Conn) Interrupt() {
 	}
 }
 
-// Stopped says whether Interrupt was called.
+// Abort is Interrupt that also ends reading in the middle of something: there, too,
+// the reading side gets ErrStopped, and can still say why. What is being written goes on.
+func (c *Conn) Abort() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stopped, c.aborted = true, true
+	_ = c.net.SetReadDeadline(time.Unix(1, 0)) // it is closed next, whether this works or not
+}
+
+// Stopped says whether Interrupt or Abort was called.
 func (c *Conn) Stopped() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

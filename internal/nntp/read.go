@@ -58,10 +58,26 @@ func (c *Conn) fill() error {
 			return ErrTooLong
 		}
 	}
-	if err := c.armRead(); err != nil {
+	if err := c.startFill(); err != nil {
 		return err
 	}
-	return c.readMore()
+	err := c.readMore()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err != nil && c.aborted {
+		return ErrStopped
+	}
+	return err
+}
+
+// startFill sets the deadline before Abort can move it.
+func (c *Conn) startFill() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.aborted {
+		return ErrStopped
+	}
+	return c.armRead()
 }
 
 // readMore reads once; there is room.
