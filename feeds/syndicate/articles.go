@@ -129,6 +129,18 @@ func (o oddities) String() string {
 type marks map[string]seen
 
 func (p *Poller) remember(m marks) error {
+	p.heard.mu.Lock()
+	defer p.heard.mu.Unlock()
+	if err := p.write(m); err != nil {
+		return err
+	}
+	for key := range m {
+		delete(p.heard.marks, key) // what we saw ourselves is newer
+	}
+	return nil
+}
+
+func (p *Poller) write(m marks) error {
 	if len(m) == 0 {
 		return nil
 	}
@@ -149,6 +161,12 @@ func (p *Poller) remember(m marks) error {
 // known returns what is known of an entry.
 func (p *Poller) known(key string, m marks) (seen, bool, error) {
 	if s, ok := m[key]; ok {
+		return s, true, nil
+	}
+	p.heard.mu.Lock()
+	s, ok := p.heard.marks[key]
+	p.heard.mu.Unlock()
+	if ok {
 		return s, true, nil
 	}
 	s, err := p.seen.Get(key)

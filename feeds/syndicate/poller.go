@@ -60,6 +60,7 @@ type Config struct {
 	Spool   interface {
 		Lookup(ctx context.Context, id article.ID) (spool.State, error)
 		Group(ctx context.Context, g article.Group) (spool.GroupInfo, error)
+		Last() spool.Seq
 	}
 	First   int           // entries taken from a feed's first answer; 0: 30
 	TempDir string        // for enclosures that are fetched; "": the system's
@@ -79,6 +80,7 @@ type Poller struct {
 	wake  chan struct{}
 
 	parsing sync.Mutex
+	heard   heard
 
 	mu    sync.Mutex
 	keys  map[string]string        // feed key to address
@@ -111,7 +113,7 @@ func NewPoller(cfg Config) (*Poller, error) {
 		return nil, err
 	}
 	p := &Poller{cfg: cfg, polls: polls, seen: state.Table[seen]{DB: cfg.State, Bucket: "feed.seen"},
-		wake: make(chan struct{}, 1), keys: map[string]string{}, next: map[string]time.Time{},
+		wake: make(chan struct{}, 1), heard: heard{marks: marks{}, feeds: map[string]time.Time{}}, keys: map[string]string{}, next: map[string]time.Time{},
 		hosts: map[string]chan struct{}{}, hold: map[string]time.Time{}}
 	for _, s := range polls.list() {
 		p.keys[feedKey(s.URL)] = s.URL

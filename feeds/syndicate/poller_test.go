@@ -321,8 +321,7 @@ func TestForgedNews(t *testing.T) {
 	}
 	for i := range 100 {
 		c.advance(20 * time.Minute)
-		id := messageID(entryKey(s.URL, fmt.Sprint(i)), "aaaaaaaa", feedKey(s.URL))
-		if err := n.Follow(context.Background(), spool.Entry{Overview: article.Overview{ID: id}, Arrived: c.now(), Via: spool.Via{How: spool.Relayed}}); err != nil {
+		if err := n.Follow(context.Background(), brought(c, s.URL, i+1)); err != nil {
 			t.Fatal(err)
 		}
 		if _, at := n.due(); at.After(s.Polled.Add(25 * time.Hour)) {

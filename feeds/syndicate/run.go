@@ -117,8 +117,13 @@ func (p *Poller) PollAll(ctx context.Context, urls []string) ([]Poll, error) {
 	return out, errors.Join(append(errs, p.Flush())...)
 }
 
-// Flush writes down when feeds were polled, as far as Poll left that for later.
-func (p *Poller) Flush() error { return p.polls.flush() }
+// Flush writes down when feeds were polled, and what other nodes polled, as far as
+// Poll and Follow left that for later.
+func (p *Poller) Flush() error {
+	p.heard.mu.Lock()
+	defer p.heard.mu.Unlock()
+	return errors.Join(p.writeHeard(), p.polls.flush())
+}
 
 // enter takes a feed's host, if nobody has it: one request at a time goes to a host.
 func (p *Poller) enter(address string) (leave func(), ok bool) {
