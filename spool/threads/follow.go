@@ -53,6 +53,22 @@ type Index struct {
 	mu   sync.Mutex // guards what follows, and writing
 	done spool.Seq  // written down
 	pend []spool.Entry
+	kept map[article.ID]stamped // what Stamp found since the tables changed last
+	gen  uint64                 // grows when they change
+}
+
+// stamped is what Stamp says of an article.
+type stamped struct {
+	root  article.ID
+	stamp string
+}
+
+const keptMost = 1000
+
+// changed forgets what was found before the tables changed; x.mu is held.
+func (x *Index) changed() {
+	x.gen++
+	x.kept = nil
 }
 
 // Open prepares the index of s in db. Tables of another spool or version go.
@@ -183,6 +199,7 @@ func (x *Index) flush() error {
 		return fmt.Errorf("thread index: %w", err)
 	}
 	x.done, x.pend = last, x.pend[:0]
+	x.changed()
 	return nil
 }
 

@@ -283,9 +283,30 @@ func post(a *art) Post {
 // Stamp says whether a thread changed without reading it: it differs once an
 // article came, was moved here, or was forgotten.
 func (x *Index) Stamp(id article.ID) (root article.ID, stamp string, err error) {
-	if err := x.Flush(); err != nil {
+	x.mu.Lock()
+	err = x.flush()
+	s, ok := x.kept[id]
+	gen := x.gen
+	x.mu.Unlock()
+	if ok || err != nil {
+		return s.root, s.stamp, err
+	}
+	if s, err = x.stamp(id); err != nil {
 		return "", "", err
 	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.gen == gen {
+		if x.kept == nil || len(x.kept) >= keptMost {
+			x.kept = map[article.ID]stamped{}
+		}
+		x.kept[id] = s
+	}
+	return s.root, s.stamp, nil
+}
+
+// stamp is Stamp from the tables.
+func (x *Index) stamp(id article.ID) (s stamped, err error) {
 	err = x.db.View(func(tx *state.Tx) error {
 		at := hashOf(id)
 		top, err := getArt(tx, at)
@@ -299,10 +320,10 @@ func (x *Index) Stamp(id article.ID) (root article.ID, stamp string, err error) 
 		if err != nil || top == nil {
 			return errors.Join(err, spool.ErrNotFound)
 		}
-		root, stamp = top.id, string(tx.Get(infos, string(at[:])))
+		s = stamped{top.id, string(tx.Get(infos, string(at[:])))}
 		return nil
 	})
-	return root, stamp, err
+	return s, err
 }
 
 // Root returns the id under which an article's thread is found.
@@ -496,6 +517,7 @@ func (x *Index) bury(dead []*art) error {
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer x.changed()
 	return x.db.Update(func(tx *state.Tx) error {
 		for _, d := range dead {
 			h := hashOf(d.id)

@@ -285,6 +285,42 @@ func TestFindAndForget(t *testing.T) {
 	}
 }
 
+// TestStamp: it changes with whatever happens to a thread, and only then.
+func TestStamp(t *testing.T) {
+	l := &log{}
+	l.add("a", "s", "g")
+	l.add("b", "Re: s", "g h", "a")
+	x, _ := open(t, t.TempDir(), l)
+	feed(t, x, l.all...)
+	last := ""
+	look := func(id article.ID, changed bool) {
+		t.Helper()
+		for range 2 { // looked up, and remembered
+			root, stamp, err := x.Stamp(id)
+			if err != nil || root != "<a@x>" || changed == (stamp == last) {
+				t.Fatalf("%s: %s, %q after %q, %v", id, root, stamp, last, err)
+			}
+			last, changed = stamp, false
+		}
+	}
+	look("<a@x>", true)
+	look("<b@x>", false)
+	l.add("other", "elsewhere", "g")
+	feed(t, x, l.all[2])
+	look("<b@x>", false)
+	l.add("c", "Re: s", "g", "b")
+	feed(t, x, l.all[3])
+	look("<a@x>", true)
+	l.all = l.all[:3]
+	if err := x.Forget("<c@x>"); err != nil {
+		t.Fatal(err)
+	}
+	look("<b@x>", true)
+	if _, _, err := x.Stamp("<none@x>"); !errors.Is(err, spool.ErrNotFound) {
+		t.Errorf("of none: %v", err)
+	}
+}
+
 func TestHurry(t *testing.T) {
 	l := &log{}
 	for i := range 10 {
