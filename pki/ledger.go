@@ -59,7 +59,7 @@ type Ledger struct {
 	mu      sync.RWMutex
 	g       *graph
 	anchors []Anchor
-	gen     uint64 // grows with every change
+	gen     uint64 // grows with every change, and from one start to the next
 	reached int64  // when node.reached was computed, 0: never
 	changed chan struct{}
 	cache   verdicts
@@ -92,6 +92,13 @@ func (l *Ledger) Alive() error {
 	return l.db.Update(func(tx *state.Tx) error { return tx.Put(bMeta, "alive", []byte(num(uint64(max(l.now().Unix(), 0))))) })
 }
 
+// Stamp is another number whenever what follows from the statements may have changed.
+func (l *Ledger) Stamp() uint64 {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.gen
+}
+
 // Away is how long ago Alive was said last; 0: never.
 func (l *Ledger) Away() (d time.Duration, err error) {
 	err = l.db.View(func(tx *state.Tx) error {
@@ -110,7 +117,7 @@ func (l *Ledger) Timeless() bool { return l.now().Unix() < l.Built }
 // Open reads the ledger of db, whose buckets named in ledger.go are its own.
 // now is the clock.
 func Open(db *state.DB, now func() time.Time) (*Ledger, error) {
-	l := &Ledger{db: db, now: now, g: newGraph(), changed: make(chan struct{}), chains: map[ID]bool{}}
+	l := &Ledger{db: db, now: now, gen: uint64(now().UnixNano()), g: newGraph(), changed: make(chan struct{}), chains: map[ID]bool{}}
 	if err := l.load(); err != nil {
 		return nil, fmt.Errorf("open pki.db: %w", err)
 	}

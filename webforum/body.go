@@ -21,7 +21,7 @@ type file struct {
 	Name, Type, Href, Save  string
 	Size                    string
 	Image, Audio, Video     bool
-	Detached                bool
+	Detached, Here          bool // it is a torrent; it is whole on this node
 	Magnet, SHA256, Torrent string
 	State                   string // in words: here, at N nodes, not found
 	Verified                bool
@@ -389,7 +389,7 @@ func (v *visitor) files(c *content.Content, id article.ID) []file {
 				st := v.Files(d.InfoHash)
 				switch {
 				case st.Here:
-					f.State = v.tx.T("file.here")
+					f.Here, f.State = true, v.tx.T("file.here")
 				case st.Nodes > 0:
 					f.State = v.tx.N("file.nodes", st.Nodes)
 				case st.Nodes == 0:

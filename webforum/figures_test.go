@@ -66,6 +66,32 @@ func BenchmarkFigures(b *testing.B) {
 	}
 }
 
+// BenchmarkUnchanged asks for a thread that the reader has.
+func BenchmarkUnchanged(b *testing.B) {
+	w := newWorld(b)
+	fill(w, 25, 60)
+	w.get("/g/misc.test/t/b0@a.example")
+	res := w.get("/g/misc.test/t/b0@a.example")
+	if res.Header.Get("ETag") == "" { // now with what the first look marked as read
+		b.Fatal("no entity tag")
+	}
+	r := httptest.NewRequest("GET", "http://"+w.host+"/g/misc.test/t/b0@a.example", nil)
+	r.RemoteAddr = w.from
+	r.Header.Set("If-None-Match", res.Header.Get("ETag"))
+	for k, v := range w.jar {
+		r.AddCookie(&http.Cookie{Name: k, Value: v})
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		w.f.limits = limiter{}
+		rec := httptest.NewRecorder()
+		w.h.ServeHTTP(rec, r)
+		if rec.Code != http.StatusNotModified {
+			b.Fatal(rec.Code)
+		}
+	}
+}
+
 // TestFirstVisit: who comes to a thread for the first time loads a page, a sheet
 // and a script, 40 kB together; a long thread comes in pages, and on one if wanted.
 func TestFirstVisit(t *testing.T) {

@@ -105,6 +105,7 @@ type Forum struct {
 	Notices    Notices                                  // nil: there is no page for them
 	People     People                                   // nil: nothing is known of persons
 	Trust      func(context.Context, spool.Entry) Trust // nil: no word is said
+	TrustStamp func() uint64                            // another number when Trust may say something else; nil: never
 	Files      func(infohash string) FileState          // nil: addresses are given all the same
 	Pictures   func(safe string) string                 // shows pictures of feeds' entries through this node; nil: they are links
 
@@ -279,13 +280,23 @@ func (f *Forum) protect(next http.Handler) http.Handler {
 	})
 }
 
-// guard tells browsers what no page needs.
+// guards tell browsers what no page needs; the first is the content policy.
+var guards = [...]struct {
+	name  string // as net/http spells it
+	value []string
+}{
+	{"Content-Security-Policy", []string{"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"}},
+	{"X-Content-Type-Options", []string{"nosniff"}},
+	{"Referrer-Policy", []string{"same-origin"}},
+	{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+	{"Cross-Origin-Resource-Policy", []string{"same-origin"}},
+}
+
+// guard puts them into an answer.
 func guard(h http.Header) {
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	for i := range guards {
+		h[guards[i].name] = guards[i].value
+	}
 }
 
 // Frame shows what another room has to say as a page of the forum, and Language is the

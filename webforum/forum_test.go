@@ -362,6 +362,41 @@ func TestUnchanged(t *testing.T) {
 	}
 }
 
+// TestUnchangedTrust: a page that says what a signature is worth is new when the keys
+// that the node knows are, and one that says where a torrent is by now always.
+func TestUnchangedTrust(t *testing.T) {
+	keys, here := uint64(1), false
+	w := newWorld(t, func(f *Forum) {
+		f.TrustStamp = func() uint64 { return keys }
+		f.Files = func(string) FileState { return FileState{Here: here} }
+	})
+	w.must(simple(1, "Hello", ""))
+	detached, err := os.ReadFile("../article/content/testdata/detached.eml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := "/m/" + w.must(string(detached)).ID.Bare()
+	for _, path := range []string{"/g/misc.test/t/a1@a.example", "/m/a1@a.example"} {
+		w.get(path)
+		r := w.get(path)
+		if r.Header.Get("Content-Security-Policy") == "" {
+			t.Errorf("%s: without a policy", path)
+		}
+		tag := r.Header.Get("ETag")
+		keys++
+		if r := w.get(path, "If-None-Match", tag); r.StatusCode != 200 || r.Header.Get("ETag") == tag {
+			t.Errorf("%s: %d after a statement came", path, r.StatusCode)
+		}
+	}
+	if r := w.get(file); r.StatusCode != 200 || r.Header.Get("ETag") != "" {
+		t.Errorf("a torrent that is not here: %d %s", r.StatusCode, r.Header.Get("ETag"))
+	}
+	here = true
+	if r := w.get(file); r.StatusCode != 200 || r.Header.Get("ETag") == "" {
+		t.Errorf("a torrent that is here: %d", r.StatusCode)
+	}
+}
+
 func TestUnread(t *testing.T) {
 	w := newWorld(t)
 	for i := 1; i <= 3; i++ {

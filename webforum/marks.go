@@ -91,8 +91,9 @@ func (r ranges) unread(lo, hi uint64) uint64 {
 // that newsreaders use; a guest's in a compressed cookie, newest groups first.
 type marks struct {
 	v       *visitor
-	raw     string // of the cookie
-	guest   []guestMark
+	raw     string      // of the cookie
+	guest   []guestMark // read from raw when first asked for: an unchanged page needs none
+	opened  bool
 	loaded  map[article.Group]ranges
 	changed bool
 }
@@ -105,18 +106,25 @@ type guestMark struct {
 const maxCookie = 3600 // octets; browsers take 4,096 with the name
 
 func newMarks(v *visitor) *marks {
-	m := &marks{v: v, loaded: map[article.Group]ranges{}}
+	m := &marks{v: v}
 	if v.account != nil {
 		return m
 	}
-	c, err := v.r.Cookie(readCookie)
-	if err != nil || len(c.Value) > 4096 {
-		return m
+	if c, err := v.r.Cookie(readCookie); err == nil && len(c.Value) <= 4096 {
+		m.raw = c.Value
 	}
-	m.raw = c.Value
-	text, err := unpackMarks(c.Value)
+	return m
+}
+
+// guests are the marks of a guest's cookie.
+func (m *marks) guests() []guestMark {
+	if m.opened {
+		return m.guest
+	}
+	m.opened = true
+	text, err := unpackMarks(m.raw)
 	if err != nil {
-		return m
+		return nil
 	}
 	for line := range strings.SplitSeq(string(text), "\n") {
 		name, list, _ := strings.Cut(line, ":")
@@ -124,7 +132,7 @@ func newMarks(v *visitor) *marks {
 			m.guest = append(m.guest, guestMark{g, parseRanges(list)})
 		}
 	}
-	return m
+	return m.guest
 }
 
 // known says whether the visitor was in the group before: of the others, nothing is
@@ -143,26 +151,34 @@ func (m *marks) of(g article.Group) ranges {
 		}
 		r = parseRanges(s)
 	} else {
-		for _, x := range m.guest {
+		for _, x := range m.guests() {
 			if x.group == g {
 				r = x.read
 			}
 		}
 	}
-	m.loaded[g] = r
+	m.keep(g, r)
 	return r
+}
+
+// keep notes what was looked up, for this request.
+func (m *marks) keep(g article.Group, r ranges) {
+	if m.loaded == nil {
+		m.loaded = map[article.Group]ranges{}
+	}
+	m.loaded[g] = r
 }
 
 // set keeps what was read in a group. A guest's marks are written by save.
 func (m *marks) set(g article.Group, r ranges) {
-	m.loaded[g] = r
+	m.keep(g, r)
 	if m.v.account != nil {
 		if err := m.v.Accounts.SetRead(m.v.ctx, m.v.account.Name, g, r.String()); err != nil {
 			m.v.Log.Warn("forum: keep read marks", "error", err)
 		}
 		return
 	}
-	m.guest = slices.DeleteFunc(m.guest, func(x guestMark) bool { return x.group == g })
+	m.guest = slices.DeleteFunc(m.guests(), func(x guestMark) bool { return x.group == g })
 	m.guest = append([]guestMark{{g, r}}, m.guest...)
 	m.changed = true
 }

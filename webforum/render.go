@@ -207,9 +207,12 @@ func (v *visitor) render(p *page) {
 	h := v.w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Language", v.tx.lang)
-	h.Add("Vary", "Accept-Encoding, Accept-Language, Cookie")
+	h["Vary"] = headVary
 	if h.Get("Cache-Control") == "" {
-		h.Set("Cache-Control", "private, no-cache")
+		h["Cache-Control"] = headAlways
+	}
+	if v.fleeting {
+		h.Del("ETag")
 	}
 	if p.NoIndex || v.r.URL.RawQuery != "" {
 		h.Set("X-Robots-Tag", "noindex")
@@ -241,28 +244,49 @@ func (v *visitor) write(status int, b []byte) {
 }
 
 // unchanged answers 304 if the visitor has the page as marks describe it: whatever
-// a page depends on must be among them. It adds who looks, and how.
+// a page depends on must be among them. It adds who looks, and how, and what the
+// node knows of keys by now.
 func (v *visitor) unchanged(marks ...any) bool {
-	s := sha256.New()
-	fmt.Fprintln(s, v.css, v.js, v.tx.lang, v.prefs, v.r.URL.Path, v.r.URL.RawQuery, v.now.In(v.Zone).YearDay(), v.marks.raw, v.guestSecret())
-	if v.account != nil {
-		fmt.Fprintln(s, v.account.Name, v.account.Admin, v.Waiting(), v.Watched())
-		if v.Shelf != nil {
-			fmt.Fprintln(s, v.Shelf.Stamp(v.account.Name))
-		}
-	}
-	fmt.Fprintln(s, v.wardStamp())
-	fmt.Fprintln(s, marks...)
-	tag := `W/"` + hex.EncodeToString(s.Sum(nil)[:12]) + `"`
-	v.w.Header().Set("ETag", tag)
+	tag := v.tag(marks)
+	h := v.w.Header()
+	h["Etag"] = []string{tag}
 	if v.r.Header.Get("If-None-Match") != tag {
 		return false
 	}
-	h := v.w.Header()
-	h.Set("Cache-Control", "private, no-cache")
-	h.Add("Vary", "Accept-Encoding, Accept-Language, Cookie")
+	for _, g := range &guards { // the browser keeps those that came with the page (RFC 9110 §15.4.5)
+		delete(h, g.name)
+	}
+	h["Cache-Control"], h["Vary"] = headAlways, headVary
 	v.w.WriteHeader(http.StatusNotModified)
 	return true
+}
+
+// Values of header fields that most answers have. Shared: nobody may append to them.
+var (
+	headAlways = []string{"private, no-cache"}
+	headVary   = []string{"Accept-Encoding, Accept-Language, Cookie"}
+)
+
+// tag is the entity tag of a page.
+func (v *visitor) tag(marks []any) string {
+	b := make([]byte, 0, 1024)
+	for _, s := range [...]string{v.css, v.js, guards[0].value[0], v.tx.lang, v.r.URL.Path, v.r.URL.RawQuery, v.marks.raw, v.guestSecret(),
+		v.prefs.Lang, v.prefs.Theme, v.prefs.View, v.prefs.Order, v.prefs.Name, v.prefs.Email} {
+		b = append(append(b, s...), 0)
+	}
+	b = strconv.AppendInt(b, int64(v.now.In(v.Zone).YearDay()), 10)
+	if v.account != nil {
+		b = fmt.Appendln(b, v.account.Name, v.account.Admin, v.Waiting(), v.Watched())
+		if v.Shelf != nil {
+			b = fmt.Appendln(b, v.Shelf.Stamp(v.account.Name))
+		}
+	}
+	b = strconv.AppendUint(append(b, ' '), v.wardStamp(), 10)
+	if v.TrustStamp != nil {
+		b = strconv.AppendUint(append(b, ' '), v.TrustStamp(), 10)
+	}
+	sum := sha256.Sum256(fmt.Appendln(b, marks...))
+	return `W/"` + hex.EncodeToString(sum[:12]) + `"`
 }
 
 func (v *visitor) redirect(to string) {

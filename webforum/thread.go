@@ -436,6 +436,7 @@ func (v *visitor) fillWith(p *post, e spool.Entry, kept *bodyKept) {
 	p.Date, p.ISO, p.Full = v.date(at), at.Format(time.RFC3339), v.moment(at)
 	p.Subject = subject(e.Subject)
 	p.Body, p.Files = kept.body, kept.files
+	v.fleeting = v.fleeting || slices.ContainsFunc(p.Files, func(f file) bool { return f.Detached && !f.Here })
 	p.Trust = v.trust(e)
 	p.Raw, p.ReplyHref = p.Href+"/raw", p.Href+"/reply"
 	p.Size = v.tx.size(int64(e.Bytes))

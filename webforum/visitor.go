@@ -35,6 +35,7 @@ type visitor struct {
 	Anonymous string         // of the Forum, as they are now
 	Trusted   []netip.Prefix //
 	secret    string         // of a guest who got it with this request
+	fleeting  bool           // the page says what changes without a sign: it is never "unchanged"
 }
 
 // prefs are what a visitor chose; they live in a cookie.

@@ -49,7 +49,7 @@ func (s *server) startForum(context.Context) (*part, error) {
 	}
 	f := &webforum.Forum{
 		Host: k.host, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"), Spool: k.spool, Threads: index, Agent: forumAgent{k.agent},
-		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, People: forumPeople{k}, Notices: forumNotices{k}, Moderation: forumModeration{k.agent}, Ward: k.ward, Admin: forumAdmin{s, &control{core: k}}, State: k.state, Shelf: k.members, Past: k.past, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
+		Accounts: forumAccounts{k.members, k}, Trust: k.forumTrust, TrustStamp: k.keys.Ledger.Stamp, People: forumPeople{k}, Notices: forumNotices{k}, Moderation: forumModeration{k.agent}, Ward: k.ward, Admin: forumAdmin{s, &control{core: k}}, State: k.state, Shelf: k.members, Past: k.past, Anonymous: k.cfg.HTTP.Anonymous, Trusted: prefixes(k.cfg.HTTP.Trusted),
 		Search: k.search, Files: k.forumFiles(), Proxies: prefixes(k.cfg.HTTP.Proxies), MaxPost: int64(k.cfg.NNTP.MaxPost), Temp: k.dir.path, Now: k.now, Log: s.log, SetupCode: code,
 	}
 	if pics, err := k.pictures(); err == nil {
