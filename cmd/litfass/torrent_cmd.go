@@ -116,6 +116,11 @@ func (c *counting) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteTo sends large blocks: net/http's own of 32 KiB cost a third of the time.
+func (c *counting) WriteTo(w io.Writer) (int64, error) {
+	return io.CopyBuffer(w, struct{ io.Reader }{c}, make([]byte, 256<<10))
+}
+
 func cmdTorrentList(c *call) error {
 	if err := c.parse(0, 0); err != nil {
 		return err
