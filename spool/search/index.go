@@ -65,6 +65,10 @@ type Index struct {
 	later  *time.Timer
 	shut   bool
 
+	untidy  int    // articles written since tidy began
+	tidying func() // stops it; nil: it does not run
+	tasks   sync.WaitGroup
+
 	asking sync.Mutex
 	asked  *writer // the lexica of questions
 }
@@ -108,6 +112,7 @@ func (x *Index) late() {
 	if !x.shut {
 		x.fail = errors.Join(x.fail, x.flush())
 		x.batch, x.writer = x.index.NewBatch(), newWriter()
+		x.tidyLater()
 	}
 }
 
@@ -243,13 +248,14 @@ func (x *Index) follow(ctx context.Context, e spool.Entry) (rest time.Duration, 
 // flush writes the batch. x.mu is held.
 func (x *Index) flush() error {
 	x.text = 0
-	if x.batch.Size() > 0 {
+	if n := x.batch.Size(); n > 0 {
 		if err := x.index.Batch(x.batch); err != nil {
 			x.last = x.done // told again from here
 			x.batch.Reset()
 			return fmt.Errorf("write the search index: %w", err)
 		}
 		x.batch.Reset()
+		x.untidy += n
 	}
 	x.done = x.last
 	return nil
@@ -366,5 +372,12 @@ func (x *Index) Close() error {
 	}
 	x.shut = true
 	x.later.Stop()
-	return errors.Join(x.flush(), x.index.Close())
+	if x.tidying != nil {
+		x.tidying()
+	}
+	err := errors.Join(x.flush(), x.index.Close())
+	x.mu.Unlock()
+	x.tasks.Wait()
+	x.mu.Lock()
+	return err
 }

@@ -87,7 +87,8 @@ func parse(q string) ([]part, error) {
 // build makes bleve's question of terms. What the words of a language mean is asked
 // for each language, for whoever asks does not say which one he means: (all words
 // by the stems of German) or (all by those of English).
-func (w *writer) build(terms []part) (q query.Query, ranked bool, err error) {
+// common says that in one of them it holds no word that counts.
+func (w *writer) build(terms []part) (q query.Query, ranked, common bool, err error) {
 	b := bleve.NewBooleanQuery()
 	texts, must := false, false
 	for _, t := range terms {
@@ -98,7 +99,7 @@ func (w *writer) build(terms []part) (q query.Query, ranked bool, err error) {
 		one, err := w.one(t)
 		switch {
 		case err != nil:
-			return nil, false, err
+			return nil, false, false, err
 		case one == nil: // a word that is everywhere
 		case t.not:
 			b.AddMustNot(one)
@@ -108,24 +109,29 @@ func (w *writer) build(terms []part) (q query.Query, ranked bool, err error) {
 		}
 	}
 	if texts {
-		q, err := w.texts(terms)
+		q, common, err := w.texts(terms)
 		if err != nil {
-			return nil, false, err
+			return nil, false, false, err
 		}
 		b.AddMust(q)
-		return b, true, nil
+		return b, true, common, nil
 	}
 	if !must {
 		b.AddMust(bleve.NewMatchAllQuery())
 	}
-	return b, false, nil
+	return b, false, false, nil
+}
+
+// errCommon answers who asks for nothing else.
+func errCommon() error {
+	return &QueryError{"common", "only words are asked for that are in nearly every article; such words are not indexed: add one that is rarer"}
 }
 
 // isText says whether a term asks for words of the text or the subject.
 func (t part) isText() bool { return t.field == "" || t.field == fieldSubj }
 
-// texts asks for all words of the text that terms name.
-func (w *writer) texts(terms []part) (query.Query, error) {
+// texts asks for all words of the text that terms name; common is build's.
+func (w *writer) texts(terms []part) (q query.Query, common bool, err error) {
 	any := bleve.NewDisjunctionQuery()
 	asked := map[string]bool{}
 	for _, lang := range languages {
@@ -141,15 +147,16 @@ func (w *writer) texts(terms []part) (query.Query, error) {
 				key += name + "\x00"
 			}
 		}
+		common = common || key == ""
 		if key != "" && !asked[key] {
 			asked[key] = true
 			any.AddQuery(all)
 		}
 	}
 	if len(any.Disjuncts) == 0 {
-		return nil, &QueryError{"common", "only words are asked for that are in nearly every article"}
+		return nil, true, errCommon()
 	}
-	return any, nil
+	return any, common, nil
 }
 
 // words asks for the words of a term, by the stems of lang; several of one term
@@ -281,7 +288,7 @@ func (x *Index) Search(ctx context.Context, q string, from, n int) (ids []articl
 		return nil, 0, err
 	}
 	x.asking.Lock()
-	bq, ranked, err := x.asked.build(terms)
+	bq, ranked, common, err := x.asked.build(terms)
 	x.asking.Unlock()
 	if err != nil {
 		return nil, 0, err
@@ -299,6 +306,9 @@ func (x *Index) Search(ctx context.Context, q string, from, n int) (ids []articl
 	res, err := x.index.SearchInContext(ctx, req)
 	if err != nil {
 		return nil, 0, fmt.Errorf("search: %w", err)
+	}
+	if common && res.Total == 0 { // "to be or not to be" in English; in German these words say something
+		return nil, 0, errCommon()
 	}
 	for _, h := range res.Hits {
 		ids = append(ids, article.ID(h.ID))

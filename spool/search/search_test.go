@@ -104,6 +104,11 @@ func TestSearch(t *testing.T) {
 		}
 	}
 	var qe *QueryError
+	for _, q := range []string{`"to be or not to be"`, "the was", "und oder", "to be from:nobody"} {
+		if _, _, err := x.Search(context.Background(), q, 0, 10); !errors.As(err, &qe) || qe.Code != "common" {
+			t.Errorf("%s: %v", q, err)
+		}
+	}
 	for _, q := range []string{"", "  ", "after:yesterday", strings.Repeat("x ", 100), strings.Repeat("y", 600)} {
 		if _, _, err := x.Search(context.Background(), q, 0, 10); !errors.As(err, &qe) {
 			t.Errorf("%.30q: %v", q, err)
@@ -145,6 +150,43 @@ func TestReopenAndSweep(t *testing.T) {
 	if n, _ := x.Count(); n != 90 {
 		t.Errorf("%d documents after the sweep", n)
 	}
+}
+
+// TestTidy: once no more articles come, small segments are merged.
+func TestTidy(t *testing.T) {
+	m := newMade(8 * batchSize)
+	x := m.index(t, filepath.Join(t.TempDir(), "search"))
+	segments := func() uint64 {
+		s, err := x.index.Advanced()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.StatsMap()["num_root_filesegments"].(uint64)
+	}
+	if n := segments(); n < 4 {
+		t.Fatalf("%d segments before", n)
+	}
+	x.late()
+	x.tasks.Wait()
+	if n := segments(); n != 1 {
+		t.Errorf("%d segments at rest", n)
+	}
+	if n, _ := x.Count(); n != uint64(m.n) {
+		t.Errorf("%d documents of %d", n, m.n)
+	}
+	if x.untidy = m.n/tidyPart - 1; x.fail != nil {
+		t.Error(x.fail)
+	}
+	x.late()
+	if x.tidying != nil {
+		t.Error("few articles are no reason to merge all")
+	}
+	x.untidy = m.n
+	x.late() // and it is stopped by the end
+	if err := x.Close(); err != nil {
+		t.Error(err)
+	}
+	x.late()
 }
 
 // TestLone: an article that comes alone waits for more, and is found all the same.
@@ -219,7 +261,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("%q: an empty term", s)
 			}
 		}
-		if _, _, err := w.build(terms); err != nil {
+		if _, _, _, err := w.build(terms); err != nil {
 			var qe *QueryError
 			if !errors.As(err, &qe) {
 				t.Fatal(err)
@@ -343,12 +385,18 @@ func BenchmarkIndexing(b *testing.B) {
 		stop := peak.watch()
 		began, worked := time.Now(), cpu(b)
 		x := m.index(b, dir)
+		b.ReportMetric(float64(m.n)/(time.Since(began)-wall).Seconds(), "articles/s")
+		b.ReportMetric(float64((cpu(b)-worked-work).Microseconds())/float64(m.n), "cpu-us/article")
+		worked = cpu(b)
+		if err := x.tidy(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		b.ReportMetric(float64((cpu(b)-worked).Microseconds())/float64(m.n), "tidy-us/article")
+		text := float64(m.octets / 2) // each is made twice
+		b.ReportMetric(float64(atRest(b, dir))/text, "index/text")
 		if err := x.Close(); err != nil {
 			b.Fatal(err)
 		}
-		b.ReportMetric(float64(m.n)/(time.Since(began)-wall).Seconds(), "articles/s")
-		b.ReportMetric(float64((cpu(b)-worked-work).Microseconds())/float64(m.n), "cpu-us/article")
-		b.ReportMetric(float64(size(b, dir))/float64(m.octets/2), "index/text") // each is made twice
 		stop()
 		b.ReportMetric(float64(peak.heap.Load()-before.heap.Load())/(1<<20), "heap-MiB")
 	}
@@ -389,13 +437,29 @@ func cpu(t testing.TB) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
+// atRest is the size of an index once the files that merging replaced are gone.
+func atRest(t testing.TB, dir string) int64 {
+	last, since := size(t, dir), time.Now()
+	for time.Since(since) < time.Second {
+		time.Sleep(20 * time.Millisecond)
+		if n := size(t, dir); n != last {
+			last, since = n, time.Now()
+		}
+	}
+	return last
+}
+
 func size(t testing.TB, dir string) (n int64) {
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		st, err := d.Info()
-		n += st.Size()
+		if errors.Is(err, fs.ErrNotExist) { // merged into another meanwhile
+			return nil
+		} else if err == nil {
+			n += st.Size()
+		}
 		return err
 	})
 	if err != nil {
@@ -410,6 +474,9 @@ func size(t testing.TB, dir string) (n int64) {
 func BenchmarkQuery(b *testing.B) {
 	m := newMade(100000)
 	x := m.index(b, filepath.Join(b.TempDir(), "search"))
+	if err := x.tidy(b.Context()); err != nil { // as a node at rest
+		b.Fatal(err)
+	}
 	defer x.Close()
 	r := rand.New(rand.NewPCG(5, 5))
 	pick := func(lo, hi int) string { return m.lib[1][lo+r.IntN(hi-lo)] }
