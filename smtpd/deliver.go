@@ -21,7 +21,7 @@ import (
 // nil means that it is on the disk. Groups share one article. With all, one answer
 // stands for all of them (SMTP): what fails ends it, and what was done before that is
 // harmless to repeat. Without, each has its own (LMTP): RFC 2033 §4.2.
-func (s *session) deliver(ctx context.Context, m *message, rcpts []recipient, all bool) []error {
+func (s *session) deliver(ctx context.Context, m *message, rcpts []Target, all bool) []error {
 	errs := make([]error, len(rcpts))
 	fail := func(err error) []error {
 		for i := range errs {
@@ -119,7 +119,7 @@ func (s *session) mayPost(ctx context.Context, g article.Group, auto error, post
 
 // carryOut does what a recipient that is no group asks for. Automatic mail orders
 // nothing.
-func (s *session) carryOut(ctx context.Context, m *message, r recipient, auto error) error {
+func (s *session) carryOut(ctx context.Context, m *message, r Target, auto error) error {
 	switch {
 	case r.Kind == ToPostmaster:
 		return s.srv.postmaster(m)
@@ -186,7 +186,7 @@ func (s *session) vouch(ctx context.Context, m *message, from string, known bool
 		ctx, cancel = context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 	}
-	p := s.srv.authenticate(ctx, m, s.addr, s.conn.Hostname(), s.from, from)
+	p := s.srv.authenticate(ctx, m, s.addr, s.peer.Hello(), s.from, from)
 	if !known && p.temporary {
 		s.srv.silent.note(domain, s.srv.cfg.Now())
 	}
@@ -255,7 +255,7 @@ func joinGroups(groups []article.Group) string {
 // inject makes the article. A duplicate that is filed where it should be is the
 // sender's second try after a lost answer: taken.
 func (s *session) inject(ctx context.Context, m *message, groups []article.Group, o agent.Origin) error {
-	err := s.srv.injectAs(ctx, m, groups, o, s.conn.Hostname())
+	err := s.srv.injectAs(ctx, m, groups, o, s.peer.Hello())
 	var r *agent.Refusal
 	var e *article.SyntaxError
 	switch {
@@ -344,7 +344,7 @@ func cleanHelo(h string) string {
 
 // order carries out what a mail to a group's other addresses asks for, for who stands
 // in From, as mail programs show it; the envelope may be rewritten on the way.
-func (s *session) order(ctx context.Context, m *message, r recipient) error {
+func (s *session) order(ctx context.Context, m *message, r Target) error {
 	who := senderOf(m)
 	if who == "" {
 		who = s.from
@@ -369,7 +369,7 @@ func (s *session) order(ctx context.Context, m *message, r recipient) error {
 }
 
 // token answers to a one-time address.
-func (s *session) token(ctx context.Context, r recipient) error {
+func (s *session) token(ctx context.Context, r Target) error {
 	if r.Verb == "confirm" && s.srv.held != nil {
 		h, found, err := s.srv.held.take(r.Token)
 		if err != nil {

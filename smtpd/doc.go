@@ -2,7 +2,7 @@
 // that group, by way of agent.Inject; answers of moderators and of people who
 // confirm something come in by one-time addresses. It relays for nobody.
 //
-// SMTP is go-smtp's work; what a message may be is decided here: lines end with
-// CRLF and nothing else does, no NUL, no automatic message, no message of our
-// own. 250 is said once the article is on the disk.
+// smtpd/dialog speaks SMTP and frames messages; what may become an article is decided
+// here: no automatic message, no message of our own. 250 is said once the article is on
+// the disk.
 package smtpd

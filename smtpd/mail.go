@@ -30,19 +30,15 @@ type message struct {
 }
 
 // readMessage reads a mail to its end. An error of r itself (a connection that
-// ends, a limit of the session) is returned as it is; what is wrong with the mail
-// is an *article.SyntaxError or errLineEnd.
+// ends, lines that do not end with CRLF) is returned as it is; what is wrong with the
+// header is an *article.SyntaxError.
 func readMessage(r io.Reader, dir string, limit int64) (*message, error) {
-	strict := &strictReader{r: r}
-	br := bufio.NewReaderSize(strict, 16<<10)
+	br := bufio.NewReaderSize(r, 16<<10)
 	head, clean, herr := readHead(br)
 	m := &message{head: head, body: spill.New(dir, 256<<10, limit)}
 	if _, err := io.Copy(m.body, br); err != nil {
 		m.body.Close()
 		return nil, err
-	}
-	if herr == nil {
-		herr = strict.Err()
 	}
 	if herr == nil {
 		m.header, herr = article.ParseHeader(clean, article.Limits{Header: maxHeader, Field: 64 << 10})

@@ -2,13 +2,10 @@ package smtpd
 
 import (
 	"bytes"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/litfass/litfass/article"
 )
@@ -36,13 +33,23 @@ func TestHostileStreams(t *testing.T) {
 		}
 		streams[filepath.Base(f)] = b
 	}
-	o := open(t, nil)
+	for name, d := range doors(t) {
+		t.Run(name, func(t *testing.T) { hostileStreams(t, d, streams) })
+	}
+}
+
+func hostileStreams(t *testing.T, d door, streams map[string][]byte) {
+	o := d.open(t)
 	for name, b := range streams {
 		before := len(o.articles(t))
 		b = bytes.ReplaceAll(b, []byte("user@mesh.example"), []byte("mesh.talk@box.example"))
 		b = bytes.ReplaceAll(b, []byte("mesh.test@mesh.example"), []byte("mesh.talk@box.example"))
 		b = bytes.ReplaceAll(b, []byte("@mesh.example"), []byte("@box.example"))
-		said := play(t, o.addr, b)
+		hello, rest, _ := bytes.Cut(b, []byte("\r\n"))
+		if bytes.HasPrefix(hello, []byte("EHLO")) {
+			b = append([]byte(d.hello), rest...)
+		}
+		said := playPieces(t, d.enter(t, o), []string{string(b)}, false)
 		all := o.articles(t)
 		if len(all) > before+1 {
 			t.Errorf("%s: %d articles; answers:\n%s", name, len(all)-before, said)
@@ -56,33 +63,10 @@ func TestHostileStreams(t *testing.T) {
 			t.Errorf("%s: relayed? %s", name, said)
 		}
 	}
-	err = o.send("a@a.example", []string{"mesh.talk@box.example"}, dated(plainMail))
-	if err != nil {
-		t.Errorf("after all that: %v", err)
-	}
+	honest := begin + "DATA\r\n" + strings.ReplaceAll(dated(plainMail), "\n", "\r\n") + ".\r\nQUIT\r\n"
+	said := playPieces(t, d.enter(t, o), []string{d.hello + honest}, false)
 	last := o.articles(t)
 	if len(last) == 0 || last[len(last)-1].ID() != article.ID("<1@a.example>") {
-		t.Errorf("the last article is not the honest one")
+		t.Errorf("the last article is not the honest one:\n%s", said)
 	}
-}
-
-// play sends b and returns all that is answered until the server, or we, close.
-func play(t *testing.T, addr string, b []byte) string {
-	t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
-	sent := make(chan struct{})
-	go func() {
-		defer close(sent)
-		_, _ = conn.Write(b) // the server may hang up before the end
-		_ = conn.(*net.TCPConn).CloseWrite()
-	}()
-	said, _ := io.ReadAll(conn)
-	conn.Close()
-	<-sent
-	return string(said)
 }

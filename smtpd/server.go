@@ -3,20 +3,17 @@ package smtpd
 import (
 	"context"
 	"crypto/tls"
-	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
 
-	"github.com/emersion/go-smtp"
-
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/members"
+	"github.com/litfass/litfass/smtpd/dialog"
 	"github.com/litfass/litfass/smtpd/letters"
 	"github.com/litfass/litfass/spool"
 )
@@ -92,11 +89,10 @@ type Counts struct {
 
 // Server is a mail door: SMTP, or LMTP, on any number of listeners.
 type Server struct {
-	cfg   Config
-	smtp  lanes
-	conv  converter
-	held  *holder
-	slots chan struct{}
+	cfg  Config
+	smtp *dialog.Server
+	conv converter
+	held *holder
 
 	silent silences
 	live   atomic.Pointer[access]
@@ -132,66 +128,38 @@ func New(cfg Config) *Server {
 	if cfg.HTMLText == nil {
 		cfg.HTMLText = func(html, _ string) string { return html }
 	}
-	s := &Server{cfg: cfg, slots: make(chan struct{}, cfg.MaxConns)}
+	s := &Server{cfg: cfg}
 	s.SetAccess(cfg.Anonymous, cfg.Trusted, cfg.Front)
 	s.conv = converter{dir: cfg.TempDir, limit: cfg.MaxMessage, toText: cfg.HTMLText, now: cfg.Now, host: cfg.Host, cutoff: cfg.Cutoff}
 	if cfg.State != nil && cfg.Mailer != nil {
 		s.held = newHolder(cfg.State, cfg.Now)
 	}
-	s.smtp = s.lanes()
+	s.smtp = &dialog.Server{Host: cfg.Host, LMTP: cfg.LMTP, TLS: cfg.TLS, OfferTLS: cfg.OfferTLS, MaxMessage: cfg.MaxMessage,
+		MaxRecipients: 100, // RFC 5321 §4.5.3.1.8
+		MaxConns:      cfg.MaxConns,
+		Wait:          5 * time.Minute, // RFC 5321 §4.5.3.2.7
+		Open:          s.open, Log: cfg.Log}
 	return s
 }
 
-func (s *Server) protocol(secure bool) *smtp.Server {
-	p := smtp.NewServer(smtp.BackendFunc(s.session))
-	p.Domain, p.LMTP = s.cfg.Host, s.cfg.LMTP
-	if secure {
-		p.TLSConfig = s.cfg.TLS
-	}
-	p.MaxMessageBytes, p.MaxRecipients = s.cfg.MaxMessage, 50
-	p.MaxLineLength = 32 << 10                                   // some programs send paragraphs as one line; RFC 5321 §4.5.3.1.6 asks for 1,000
-	p.ReadTimeout, p.WriteTimeout = 5*time.Minute, 5*time.Minute // RFC 5321 §4.5.3.2
-	p.EnableSMTPUTF8 = true
-	p.AllowInsecureAuth = true // Session.AuthMechanisms decides
-	p.ErrorLog = quiet{s.cfg.Log}
-	return p
-}
-
-// quiet takes the library's complaints about connections: everyday things.
-type quiet struct{ log *slog.Logger }
-
-func (q quiet) Printf(f string, v ...any) { q.log.Debug("smtp: " + fmt.Sprintf(f, v...)) }
-func (q quiet) Println(v ...any)          { q.log.Debug("smtp: " + fmt.Sprint(v...)) }
-
 // Serve takes connections from l until Shutdown. It returns nil then.
-func (s *Server) Serve(l net.Listener) error {
-	err := s.smtp.serve(wires{l, s.cfg.Domain})
-	if errors.Is(err, net.ErrClosed) || errors.Is(err, smtp.ErrServerClosed) {
-		return nil
-	}
-	return err
-}
+func (s *Server) Serve(l net.Listener) error { return s.smtp.Serve(l) }
 
 // Shutdown lets running transactions end until ctx is done, then cuts them off.
-func (s *Server) Shutdown(ctx context.Context) error { return s.smtp.shutdown(ctx) }
+func (s *Server) Shutdown(ctx context.Context) error { return s.smtp.Shutdown(ctx) }
 
 // Counts returns what the server did so far.
 func (s *Server) Counts() Counts {
 	return Counts{s.connections.Load(), s.accepted.Load(), s.refused.Load(), s.deferred.Load(), s.heldCount.Load()}
 }
 
-func (s *Server) session(c *smtp.Conn) (smtp.Session, error) {
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		return nil, &smtp.SMTPError{Code: 421, EnhancedCode: smtp.EnhancedCode{4, 3, 2}, Message: "too many connections, try later"}
-	}
+func (s *Server) open(p dialog.Peer) dialog.Session {
 	s.connections.Add(1)
-	return &session{srv: s, conn: c, addr: hostOf(c.Conn())}, nil
+	return &session{srv: s, peer: p, addr: hostOf(p.RemoteAddr())}
 }
 
-func hostOf(c net.Conn) netip.Addr {
-	ap, err := netip.ParseAddrPort(c.RemoteAddr().String())
+func hostOf(a net.Addr) netip.Addr {
+	ap, err := netip.ParseAddrPort(a.String())
 	if err != nil {
 		return netip.Addr{} // a Unix socket
 	}

@@ -233,33 +233,6 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// TestNoSmuggling sends every wrong end of data that is known, by SMTP and by LMTP; never
-// does a second message come out, and the first only where its octets are sound. (Of a
-// dot and a CR that begin a line and end nothing go-smtp leaves out both, so a mail with
-// them may be taken; the CR goes nowhere.)
-func TestNoSmuggling(t *testing.T) {
-	ends := []string{"\n.\n", "\n.\r\n", "\r\n.\n", "\r.\r", "\r\n.\r", "\r.\r\n", "\n.\r", "\r\r\n.\r\n", "\r\n.\r\r\n", "\r\n\x00.\r\n", "\r\n.\x00\r\n",
-		"\r\n. \r\n", "\r\n..\r\n", "\n\r.\n\r", "\v.\v", "\u0085.\u0085", "\u2028.\u2028"}
-	for _, hello := range []string{"EHLO", "LHLO"} {
-		o := open(t, func(c *Config) { c.LMTP = hello == "LHLO" })
-		for i, end := range ends {
-			before := len(o.articles(t))
-			first := fmt.Sprintf("first %d", i)
-			one := "MAIL FROM:<a@a.example>\r\nRCPT TO:<mesh.talk@box.example>\r\nDATA\r\n"
-			head := func(subject string) string {
-				return "From: a@a.example\r\nSubject: " + subject + "\r\nMessage-ID: <" + strings.ReplaceAll(subject, " ", ".") + "@a.example>\r\n\r\nx"
-			}
-			said := play(t, o.addr, []byte(hello+" a.example\r\n"+one+head(first)+end+one+head("smuggled")+"\r\n.\r\nQUIT\r\n"))
-			all := o.articles(t)[before:]
-			sound := !strings.ContainsAny(strings.ReplaceAll(end, "\r\n", ""), "\r\n\x00")
-			eaten := strings.HasPrefix(end, "\r\n.\r")
-			if len(all) > 1 || len(all) == 1 && (all[0].Overview().Subject != first || !sound && !eaten) || len(all) == 0 && sound {
-				t.Errorf("%s, %q: %d articles; answers:\n%s", hello, end, len(all), said)
-			}
-		}
-	}
-}
-
 func TestHTMLOnlyAndLongLines(t *testing.T) {
 	o := open(t, nil)
 	long := strings.Repeat("ü", 2000)

@@ -3,82 +3,64 @@ package smtpd
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/emersion/go-sasl"
-	"github.com/emersion/go-smtp"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/internal/spill"
+	"github.com/litfass/litfass/smtpd/dialog"
 	"github.com/litfass/litfass/spool"
 )
 
 // maxGroups is how many groups one mail may be posted to.
 const maxGroups = 10
 
-// session is one connection, and go-smtp's view of it.
+// session is what one connection may do: a dialog.Session.
 type session struct {
 	srv     *Server
-	conn    *smtp.Conn
+	peer    dialog.Peer
 	addr    netip.Addr
 	account string
 	from    string
-	rcpts   []recipient
-	closed  bool
+	rcpts   []Target
 }
 
-type recipient struct {
-	addr string
-	Target
+func reply(code, class, subject, detail int, format string, args ...any) error {
+	return dialog.Refuse(code, class, subject, detail, format, args...)
 }
 
-func reply(code int, a, b, c int, format string, args ...any) *smtp.SMTPError {
-	return &smtp.SMTPError{Code: code, EnhancedCode: smtp.EnhancedCode{a, b, c}, Message: fmt.Sprintf(format, args...)}
-}
-
+// Reset ends a transaction.
 func (s *session) Reset() { s.from, s.rcpts = "", nil }
 
-func (s *session) Logout() error {
-	if !s.closed {
-		s.closed = true
-		<-s.srv.slots
-	}
-	return nil
-}
-
-func (s *session) tls() bool { _, ok := s.conn.TLSConnectionState(); return ok }
-
-// AuthMechanisms offers AUTH where a password may be sent: under TLS, or from a
-// trusted address.
-func (s *session) AuthMechanisms() []string {
-	if s.srv.cfg.Accounts == nil || !s.tls() && !contains(s.srv.live.Load().trusted, s.addr) {
+// Mechanisms offers AUTH where a password may be sent: under TLS, or from a trusted
+// address.
+func (s *session) Mechanisms() []string {
+	if s.srv.cfg.Accounts == nil || !s.peer.Secure() && !contains(s.srv.live.Load().trusted, s.addr) {
 		return nil
 	}
 	return []string{sasl.Plain, sasl.Login}
 }
 
-func (s *session) Auth(mech string) (sasl.Server, error) {
-	if s.AuthMechanisms() == nil {
+// Auth begins to log somebody in.
+func (s *session) Auth(mechanism string) (sasl.Server, error) {
+	switch {
+	case s.Mechanisms() == nil:
 		return nil, reply(538, 5, 7, 11, "a password is taken under TLS only: say STARTTLS first")
+	case mechanism == sasl.Login:
+		return newLoginServer(s.login), nil
 	}
-	login := func(_, user, password string) error { return s.login(user, password) }
-	switch mech {
-	case sasl.Plain:
-		return sasl.NewPlainServer(func(identity, user, password string) error {
-			if identity != "" && identity != user {
-				return reply(535, 5, 7, 8, "nobody may act for another here")
-			}
-			return login("", user, password)
-		}), nil
-	case sasl.Login:
-		return newLoginServer(func(user, password string) error { return login("", user, password) }), nil
-	}
-	return nil, smtp.ErrAuthUnknownMechanism
+	return sasl.NewPlainServer(func(identity, user, password string) error {
+		if identity != "" && identity != user {
+			return reply(535, 5, 7, 8, "nobody may act for another here")
+		}
+		return s.login(user, password)
+	}), nil
 }
 
 func (s *session) login(user, password string) error {
@@ -97,12 +79,10 @@ func (s *session) context() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), 2*time.Minute)
 }
 
-func (s *session) Mail(from string, opts *smtp.MailOptions) error {
+// Mail takes the sender, who says for himself only who he is.
+func (s *session) Mail(from string) error {
 	if s.srv.cfg.Submission && s.account == "" {
 		return reply(530, 5, 7, 0, "log in first (AUTH)")
-	}
-	if opts != nil && opts.Size > s.srv.cfg.MaxMessage {
-		return reply(552, 5, 3, 4, "the limit is %d octets", s.srv.cfg.MaxMessage)
 	}
 	if from != "" {
 		if _, _, ok := splitAddress(from); !ok {
@@ -113,7 +93,8 @@ func (s *session) Mail(from string, opts *smtp.MailOptions) error {
 	return nil
 }
 
-func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
+// Rcpt takes a recipient, if it is one of ours and something can come of it.
+func (s *session) Rcpt(to string) error {
 	local, domain, ok := splitAddress(to)
 	if strings.EqualFold(to, "postmaster") { // RFC 5321 §4.5.1
 		local, domain, ok = to, strings.ToLower(s.srv.cfg.Domain), true
@@ -147,7 +128,7 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	if err := s.mayAddress(ctx, t); err != nil {
 		return err
 	}
-	s.rcpts = append(s.rcpts, recipient{to, t})
+	s.rcpts = append(s.rcpts, t)
 	return nil
 }
 
@@ -215,7 +196,7 @@ func (s *session) ours(domain string) bool {
 		return false
 	}
 	at, err := netip.ParseAddr(strings.TrimPrefix(literal[1:], "ipv6:"))
-	here, err2 := netip.ParseAddrPort(s.conn.Conn().LocalAddr().String())
+	here, err2 := netip.ParseAddrPort(s.peer.LocalAddr().String())
 	return err == nil && err2 == nil && at.Unmap() == here.Addr().Unmap().WithZone("")
 }
 
@@ -243,52 +224,37 @@ func (s *session) canConfirm() bool {
 func (s *session) trusted() bool { return !s.fronted() && contains(s.srv.live.Load().trusted, s.addr) }
 
 func (s *session) origin(trusted bool) agent.Origin {
-	return agent.Origin{Door: "smtp", Account: s.account, Addr: s.addr, TLS: s.tls(), Trusted: trusted}
+	return agent.Origin{Door: "smtp", Account: s.account, Addr: s.addr, TLS: s.peer.Secure(), Trusted: trusted}
 }
 
-// read takes a message in whole.
-func (s *session) read(r io.Reader) (*message, error) {
+// Message takes a message and delivers it. In SMTP one answer stands for all recipients;
+// in LMTP each has its own, and groups share one article: RFC 2033 §4.2.
+func (s *session) Message(r io.Reader) []error {
+	ctx, cancel := s.context()
+	defer cancel()
 	m, err := readMessage(r, s.srv.cfg.TempDir, s.srv.cfg.MaxMessage)
-	if stray := strayCR(s.conn.Conn()); stray && err == nil {
-		m.body.Close()
-		return nil, errLineEnd
-	}
-	return m, err
-}
-
-// Data takes the message, for SMTP: one answer for all recipients.
-func (s *session) Data(r io.Reader) error {
-	ctx, cancel := s.context()
-	defer cancel()
-	m, err := s.read(r)
 	if err != nil {
-		return s.unread(err)
+		return slices.Repeat([]error{s.count(s.unread(err))}, len(s.rcpts))
 	}
 	defer m.body.Close()
-	return s.count(s.deliver(ctx, m, s.rcpts, true)[0])
+	errs := s.deliver(ctx, m, s.rcpts, !s.srv.cfg.LMTP)
+	counted := errs
+	if !s.srv.cfg.LMTP {
+		counted = errs[:1]
+	}
+	for _, err := range counted {
+		_ = s.count(err)
+	}
+	return errs
 }
 
-// LMTPData answers for each recipient: RFC 2033 §4.2. Groups share one article.
-func (s *session) LMTPData(r io.Reader, status smtp.StatusCollector) error {
-	ctx, cancel := s.context()
-	defer cancel()
-	m, err := s.read(r)
-	if err != nil {
-		return s.unread(err)
-	}
-	defer m.body.Close()
-	for i, err := range s.deliver(ctx, m, s.rcpts, false) {
-		status.SetStatus(s.rcpts[i].addr, s.count(err))
-	}
-	return nil
-}
-
+// count counts what became of a mail.
 func (s *session) count(err error) error {
-	var e *smtp.SMTPError
+	var r *dialog.Reply
 	switch {
 	case err == nil:
 		s.srv.accepted.Add(1)
-	case errors.As(err, &e) && e.Code >= 500:
+	case errors.As(err, &r) && r.Code >= 500:
 		s.srv.refused.Add(1)
 	default:
 		s.srv.deferred.Add(1)
@@ -300,17 +266,11 @@ func (s *session) count(err error) error {
 func (s *session) unread(err error) error {
 	var syntax *article.SyntaxError
 	switch {
-	case errors.Is(err, errLineEnd):
-		s.srv.refused.Add(1)
-		return reply(550, 5, 6, 0, "lines must end with CRLF, and NUL is not allowed (RFC 5321, 2.3.8)")
 	case errors.As(err, &syntax), errors.Is(err, article.ErrTooLarge):
-		s.srv.refused.Add(1)
 		return reply(550, 5, 6, 0, "%s", oneLine(err.Error()))
-	case errors.Is(err, spill.ErrTooLarge), errors.Is(err, smtp.ErrDataTooLarge):
-		s.srv.refused.Add(1)
+	case errors.Is(err, spill.ErrTooLarge):
 		return reply(552, 5, 3, 4, "the limit is %d octets", s.srv.cfg.MaxMessage)
 	}
-	s.srv.deferred.Add(1)
 	return err
 }
 
@@ -323,7 +283,7 @@ func (s *session) later(doing string, err error) error {
 }
 
 // refusal translates the agent's reasons: RFC 3463.
-func (s *session) refusal(r *agent.Refusal) *smtp.SMTPError {
+func (s *session) refusal(r *agent.Refusal) error {
 	switch r.Reason {
 	case agent.Busy:
 		return reply(451, 4, 3, 1, "%s", r.Text)

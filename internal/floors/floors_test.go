@@ -21,7 +21,7 @@ var floor = map[string]int{
 
 	"agent": 2, "spool/local": 2, "spool/search": 2, "spool/threads": 2, "spool/spooltest": 2, "torrent": 2, "webforum/ward": 2,
 
-	"spool": 1, "pki": 1, "members": 1, "webforum/past": 1, "feeds/peer/invite": 1, "article/content": 1, "internal/nntp": 1, "smtpd/letters": 1, "smtpd/alignment": 1,
+	"spool": 1, "pki": 1, "members": 1, "webforum/past": 1, "feeds/peer/invite": 1, "article/content": 1, "internal/nntp": 1, "smtpd/letters": 1, "smtpd/alignment": 1, "smtpd/dialog": 1,
 
 	"article": 0, "internal/wildmat": 0, "internal/disk": 0, "internal/state": 0,
 	"internal/tlsid": 0, "internal/spill": 0,
@@ -34,7 +34,7 @@ var owner = map[string][]string{
 	"github.com/anacrolix/":              {"torrent", "torrent/tracker"},
 	"github.com/blevesearch/bleve":       {"spool/search"},
 	"go.etcd.io/bbolt":                   {"spool/local", "internal/state"},
-	"github.com/emersion/go-smtp":        {"smtpd", "smtpd/courier"},
+	"github.com/emersion/go-smtp":        {"smtpd/courier"},
 	"github.com/emersion/go-msgauth":     {"smtpd", "smtpd/alignment"},
 	"github.com/emersion/go-message":     {"smtpd/courier"},
 	"github.com/microcosm-cc/bluemonday": {"article/content"},
