@@ -18,6 +18,7 @@ type shares struct {
 	core *core
 	over chan string          // peers that are over their share
 	from map[string]spool.Seq // up to here nothing is left of a peer
+	past spool.Seq            // what was before it is forgotten; 0: not looked yet
 }
 
 // startShares watches what peers hold, and keeps the figures.
@@ -69,12 +70,8 @@ func (w *shares) run(ctx context.Context) {
 
 // round looks at all peers and saves the figures.
 func (w *shares) round(ctx context.Context) error {
-	for e, err := range w.core.spool.Since(ctx, 0) {
-		if err != nil {
-			return err
-		}
-		w.core.usage.Forget(e.Arrived)
-		break
+	if err := w.forget(ctx); err != nil {
+		return err
 	}
 	for _, p := range w.core.peers.All() {
 		if err := w.trim(ctx, p); err != nil {
@@ -82,6 +79,24 @@ func (w *shares) round(ctx context.Context) error {
 		}
 	}
 	return w.core.usage.Save()
+}
+
+// forget drops the figures of days of which nothing is left. It reads the log only when
+// that has lost its beginning since: a node at rest must not read it every tick.
+func (w *shares) forget(ctx context.Context) error {
+	first := w.core.local.First()
+	if first == w.past {
+		return nil
+	}
+	for e, err := range w.core.spool.Since(ctx, first-1) {
+		if err != nil {
+			return err
+		}
+		w.core.usage.Forget(e.Arrived)
+		break
+	}
+	w.past = first
+	return nil
 }
 
 // trim removes the oldest articles of a peer that holds more than its share,

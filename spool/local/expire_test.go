@@ -167,6 +167,9 @@ func TestSegmentsGo(t *testing.T) {
 	if x.Articles != 200 || x.Segments < 10 || s.Stats().LogBytes > before.LogBytes/5 {
 		t.Fatalf("%+v %+v\n%v", x, s.Stats(), sim)
 	}
+	if first := s.First(); first < 2 || first > 201 {
+		t.Errorf("the log begins at %d", first)
+	}
 	for _, rebuild := range []bool{false, true} { // ids and numbers outlive their segments
 		s = again(t, s, rebuild)
 		if state(t, s, 5) != spool.Recalled || state(t, s, 200) != spool.Stored {

@@ -786,6 +786,17 @@ func (s *Spool) Last() spool.Seq {
 	return s.last
 }
 
+// First is a Seq before which nothing is left: it rises when a segment is dropped.
+func (s *Spool) First() spool.Seq {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	first := s.last + 1
+	for _, g := range s.segs {
+		first = min(first, g.first)
+	}
+	return first
+}
+
 // Open implements spool.Reader: of what came last nothing is read; else one read,
 // the checksum, no parsing.
 func (s *Spool) Open(ctx context.Context, seq spool.Seq) (*article.Article, error) {
