@@ -173,8 +173,8 @@ func (in *injection) dates() error {
 			continue
 		}
 		t, err := article.ParseDate(v)
-		if err != nil {
-			return malformed("date", "%s: no date that can be read; leave it out and the server fills it in", name)
+		if err != nil || !article.ProperDate(v) {
+			return malformed("date", "%s: no date as RFC 5322 §3.3 writes it; leave it out and the server fills it in", name)
 		}
 		if err := in.timely(t, name, false); err != nil {
 			return err
@@ -206,8 +206,14 @@ func (in *injection) ids() error {
 		if v == "" {
 			continue
 		}
-		if _, err := article.ParseID(v); err != nil {
-			return malformed("bad-id", "%s: must be one id of the form <left@right>; leave it out and the server makes one", name)
+		id, err := article.ParseID(v)
+		switch {
+		case err != nil && name == "Message-ID":
+			return malformed("bad-id", "Message-ID: must be one id of the form <left@right>; leave it out and the server makes one")
+		case err != nil:
+			return malformed("bad-id", "%s: must be one id of the form <left@right>", name)
+		case name == "Message-ID" && !id.Proper() && in.o.Door != "smtp": // mail keeps its ids: answers name them
+			return malformed("bad-id", "Message-ID: other servers would refuse %.40s (RFC 5536 §3.1.3); leave it out and the server makes one", v)
 		}
 	}
 	if v := in.d.Get("References"); v != "" && len(article.ParseReferences(v)) == 0 {

@@ -204,6 +204,29 @@ func TestParseDate(t *testing.T) {
 	}
 }
 
+// TestProper: what is read of others is more than what may be written.
+func TestProper(t *testing.T) {
+	for s, want := range map[string]bool{
+		"Mon, 05 Apr 1993 12:00:00 +0000": true, "5 Apr 1993 12:00 GMT": true, "Tue,  6 Apr 93 23:11:22 -0500": true, "Thu,15 Apr 1993 11:08:26 PST": true,
+		"Fri, 16 Apr 1993 03:41:30 GMT (was late)": true, "(x) Fri, 16 Apr 1993 03:41:60 +0000": true,
+		"1993-04-18T10:00:00Z": false, "Sun Apr 18 10:00:00 1993": false, "Sun Apr 18 10:00:00 CDT 1993": false, "Thu, 15-Apr-93 11:08:26 GMT": false,
+		"Thursday, 15 Apr 1993 11:08:26 EDT": false, "15 April 1993 11:08:26 +0000": false, "Sun, 18 Apr 1993 10:00:00": false, "15 Apr 1993 11:08:26 MET DST": false,
+		"Wed, 21 Apr 1993 08:32:37 +02": false, "Apr 18, 1993 10:00:00 +0000": false, "": false, "yesterday": false, "31 Feb 2026 10:00:00 +0000": false,
+	} {
+		if got := ProperDate(s); got != want {
+			t.Errorf("date %q: %v", s, got)
+		}
+	}
+	for s, want := range map[ID]bool{
+		"<a@b>": true, "<a.b+c=d/e@b.example>": true, "<a@[::1]>": true, "<1993Apr5.1@x.y>": true, "<{a}$b!@x>": true,
+		"<a@b@c>": false, "<a..b@c>": false, "<.a@b>": false, "<a@b.>": false, "<a:b@c>": false, `<"a"@b>`: false, "<a@[b>": false, "<a@b]>": false, "<a@[b[c]>": false, "<a,b@c>": false, "<a(b)@c>": false, "<ab>": false, "": false,
+	} {
+		if got := s.Proper(); got != want {
+			t.Errorf("id %q: %v", s, got)
+		}
+	}
+}
+
 func TestNormalize(t *testing.T) {
 	for in, want := range map[string]string{
 		"A: b\n\n.x\ny":     "A: b\r\n\r\n..x\r\ny\r\n.\r\n",

@@ -45,6 +45,24 @@ func ParseDate(s string) (time.Time, error) {
 	return time.Time{}, bad("Date", "%.60q is no date as RFC 5322 writes it", s)
 }
 
+// ProperDate says whether a Date field is one that may be written today, and is read
+// everywhere: RFC 5536 §3.1.1, with the zones and short years of RFC 5322 §4.3.
+func ProperDate(s string) bool {
+	if _, err := ParseDate(s); err != nil {
+		return false
+	}
+	s = strings.TrimSpace(dropComments(s))
+	if day, rest, ok := strings.Cut(s, ","); ok {
+		if len(day) != 3 || !alphabetic(day) {
+			return false
+		}
+		s = rest
+	}
+	f := strings.Fields(s) // day, month, year, time, zone: none is missing or in another place
+	return len(f) == 5 && f[0][0] <= '9' && len(f[1]) == 3 && f[2][0] <= '9' && strings.Contains(f[3], ":") &&
+		(alphabetic(f[4]) || len(f[4]) == 5)
+}
+
 func date(day, mon, year, clock string, zone []string) (time.Time, bool) {
 	d, ok1 := number(day, 1, 2)
 	y, ok2 := number(year, 2, 4)

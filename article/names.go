@@ -35,6 +35,29 @@ func ParseID(s string) (ID, error) {
 	return ID(s), nil
 }
 
+// Proper says whether an id is one that may be made today: RFC 5536 §3.1.3 to the
+// letter. Servers that hold to it (INN) refuse an article with another.
+func (id ID) Proper() bool {
+	left, right, ok := strings.Cut(id.Bare(), "@")
+	if lit, found := strings.CutPrefix(right, "["); found { // no-fold-literal
+		lit, found = strings.CutSuffix(lit, "]")
+		return ok && found && dotAtom(left) && !strings.ContainsAny(lit, `[\]`)
+	}
+	return ok && dotAtom(left) && dotAtom(right)
+}
+
+// dotAtom is RFC 5322 §3.2.3's dot-atom-text.
+func dotAtom(s string) bool {
+	for part := range strings.SplitSeq(s, ".") {
+		if part == "" || strings.ContainsFunc(part, func(r rune) bool {
+			return r <= ' ' || r >= 127 || strings.ContainsRune(`()<>[]:;@\,."`, r)
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
 // Bare returns the id without its angle brackets, as web addresses and cid: use it.
 func (id ID) Bare() string { return strings.TrimSuffix(strings.TrimPrefix(string(id), "<"), ">") }
 

@@ -203,6 +203,9 @@ func (c *converter) complete(d *article.Draft, groups []article.Group) error {
 		if now := c.now(); err != nil || t.After(now.Add(24*time.Hour)) || c.cutoff > 0 && t.Before(now.Add(-c.cutoff)) {
 			d.Set("Original-Date", date)
 			d.Del("Date")
+		} else if !article.ProperDate(date) {
+			d.Set("Original-Date", date)
+			d.Set("Date", article.FormatDate(t))
 		}
 	}
 	if d.Get("References") == "" {

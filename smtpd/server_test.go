@@ -143,6 +143,21 @@ func TestMailBecomesArticle(t *testing.T) {
 	}
 }
 
+// TestOddMail: an id that mail knows stays, so that answers find it; a date that news
+// does not know is written anew.
+func TestOddMail(t *testing.T) {
+	o := open(t, nil)
+	when := time.Now().UTC().Truncate(time.Second)
+	mail := strings.Replace(plainMail, "<1@a.example>", "<1@list@a.example>", 1)
+	if err := o.send("alice@a.example", []string{"mesh.talk@box.example"}, fmt.Sprintf(mail, when.Format(time.RFC3339))); err != nil {
+		t.Fatal(err)
+	}
+	a := o.articles(t)[0]
+	if a.ID() != "<1@list@a.example>" || a.Get("Date") != article.FormatDate(when) || a.Get("Original-Date") != when.Format(time.RFC3339) {
+		t.Errorf("%s", a.Head())
+	}
+}
+
 func TestRefusedAtRcpt(t *testing.T) {
 	o := open(t, nil)
 	for to, code := range map[string]int{"mesh.none@box.example": 550, "somebody@elsewhere.example": 550, "mesh.talk@elsewhere.example": 550,
