@@ -30,3 +30,16 @@ func hushed(ctx context.Context, in io.Reader, ask func() (string, error)) (stri
 	defer context.AfterFunc(ctx, loud)()
 	return ask()
 }
+
+// columns is how wide the terminal is that w writes to; 0: it is none, or does not say.
+func columns(w io.Writer) int {
+	f, ok := w.(*os.File)
+	if !ok || !isTerminal(w) {
+		return 0
+	}
+	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
+	if err != nil {
+		return 0
+	}
+	return int(size.Col)
+}
