@@ -314,7 +314,7 @@ func (a *Agent) Withdraw(ctx context.Context, id article.ID, o Origin) error {
 	}
 	e, err := a.Spool.ByID(ctx, id)
 	if errors.Is(err, spool.ErrNotFound) {
-		return &Refusal{Reason: Absent, Code: "no-article", Text: "no such article"}
+		return &Refusal{Reason: Absent, Code: "no-article", Text: "there is no article " + string(id) + " here"}
 	} else if err != nil {
 		return fmt.Errorf("look up %s: %w", id, err)
 	}

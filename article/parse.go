@@ -63,6 +63,9 @@ func Parse(wire []byte, lim Limits) (*Article, error) {
 	if len(wire) > lim.Article {
 		return nil, large("", "article of %d octets, the limit is %d", len(wire), lim.Article)
 	}
+	if len(wire) == 0 || string(wire) == end {
+		return nil, bad("", "there is nothing in it")
+	}
 	if !bytes.HasSuffix(wire, []byte("\r\n"+end)) {
 		return nil, bad("", "article does not end with a line that is a single dot")
 	}

@@ -33,10 +33,15 @@ type archive struct {
 	skip func(label, why string)
 	// read, if set, is told how many octets of a plain file have been read.
 	read func(n int)
+	// in is what the name "-" means.
+	in io.Reader
 }
 
 // path reads a file, or a folder with all in it.
 func (a *archive) path(name string) error {
+	if name == "-" {
+		return a.stream("standard input", &counted{a.in, a.read}, true)
+	}
 	info, err := os.Stat(name)
 	if err != nil {
 		return err

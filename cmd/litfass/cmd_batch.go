@@ -25,7 +25,8 @@ import (
 func batchCommands() []command {
 	return []command{
 		{name: "out", args: "[--to FILE] [--limit SIZE] PEER", short: "write what a neighbour has not had yet as an rnews batch", run: cmdBatchOut},
-		{name: "in", args: "[--from PEER] FILE...", short: "take the articles of rnews batches, as a neighbour brings them", run: cmdBatchIn},
+		{name: "in", args: "[--from PEER] FILE...", short: "take the articles of rnews batches, as a neighbour brings them", run: cmdBatchIn,
+			long: "\"-\" is standard input: zcat batch.gz | litfass batch in -"},
 	}
 }
 
@@ -197,7 +198,7 @@ func cmdBatchIn(c *call) (err error) {
 	var sum batchReport
 	for _, name := range c.args {
 		var r batchReport
-		if r, err = sendBatch(c.ctx, n, name, *from); err != nil {
+		if r, err = c.sendBatch(n, name, *from); err != nil {
 			return fmt.Errorf("batch in: %s: %w; mend it and run it again: what is here already counts as duplicate", name, err)
 		}
 		sum.Taken += r.Taken
@@ -223,13 +224,13 @@ func cmdBatchIn(c *call) (err error) {
 }
 
 // sendBatch hands one file to the node.
-func sendBatch(ctx context.Context, n *node, name, from string) (r batchReport, err error) {
-	f, err := os.Open(name)
+func (c *call) sendBatch(n *node, name, from string) (r batchReport, err error) {
+	f, err := c.open(name)
 	if err != nil {
 		return r, err
 	}
 	defer f.Close()
-	body, err := n.stream(ctx, "batch/in", url.Values{"peer": {from}}.Encode(), f)
+	body, err := n.stream(c.ctx, "batch/in", url.Values{"peer": {from}}.Encode(), f)
 	if err != nil {
 		return r, err
 	}

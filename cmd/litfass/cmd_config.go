@@ -1,9 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"maps"
+	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -32,12 +37,45 @@ func cmdConfigCheck(c *call) error {
 	if err != nil {
 		return err
 	}
+	if err := cfg.checkFiles(); err != nil {
+		return fmt.Errorf("%s: %w", or(cfg.file, "configuration"), err)
+	}
 	if cfg.file == "" {
 		fmt.Fprintln(c.out, "no configuration file found: the built-in default is used, and is sound")
 		return nil
 	}
 	fmt.Fprintf(c.out, "%s: sound\n", cfg.file)
 	return nil
+}
+
+// checkFiles says which files that the configuration names cannot be read. A node looks
+// when it needs them: they may be put there later, or belong to another user.
+func (c *config) checkFiles() error {
+	names := map[string]string{
+		"nntp.tls.cert": c.NNTP.TLS.Cert, "nntp.tls.key": c.NNTP.TLS.Key, "nntp.tls.acme.ca": c.NNTP.TLS.ACME.CA, "smtp.dkim": c.SMTP.DKIM,
+	}
+	texts := map[string]string{"smtp.password": c.SMTP.Password, "nntp.motd": c.NNTP.Motd}
+	for _, p := range c.Peer {
+		texts[fmt.Sprintf("peer %q: password", p.Name)] = p.Password
+	}
+	for key, s := range texts {
+		if path, ok := strings.CutPrefix(s, "file:"); ok {
+			names[key] = path
+		}
+	}
+	var errs []error
+	for _, key := range slices.Sorted(maps.Keys(names)) {
+		if names[key] == "" {
+			continue
+		}
+		f, err := os.Open(names[key])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", key, err))
+			continue
+		}
+		_ = f.Close()
+	}
+	return errors.Join(errs...)
 }
 
 // version is set by the linker: make build.

@@ -87,7 +87,9 @@ func examineDisk(cfg config) finding {
 	if _, err := os.Stat(dir); err != nil {
 		return finding{What: "data", Good: true, Says: dir + " is not there yet; the first start makes it"}
 	}
-	if err := unix.Access(dir, unix.W_OK); err != nil {
+	if err := unix.Access(dir, unix.W_OK); errors.Is(err, unix.EROFS) {
+		return finding{What: "data", Says: dir + " lies on a disk that is mounted read-only", Cure: "mount it for writing; the kernel's log says whether the disk failed"}
+	} else if err != nil {
 		return finding{What: "data", Says: dir + " cannot be written by this user", Cure: "run as its owner, or chown it"}
 	}
 	var fsys unix.Statfs_t

@@ -66,7 +66,10 @@ func parseSince(s string) (int64, error) {
 		return t.Unix(), nil
 	}
 	d, err := parseDuration(s)
-	return -int64(d.Seconds()), err
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("%q is neither a duration, like 24h or 30d, nor a day, like 2026-01-31", s)
+	}
+	return -int64(d.Seconds()), nil
 }
 
 // export writes frames as import reads them: a line with length and arrival,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/mail"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -48,7 +49,13 @@ func groupCommands() []command {
 func (c *call) groupFlags() (g groupJSON, err error) {
 	text := func(p **string) func(string) error { return func(s string) error { *p = &s; return nil } }
 	c.fs.Func("description", "one line: what it is about", text(&g.Description))
-	c.fs.Func("moderated", "submissions wait here and this `ADDR`ess is told", text(&g.Moderator))
+	c.fs.Func("moderated", "submissions wait here and this `ADDR`ess is told", func(s string) error {
+		if a, err := mail.ParseAddress(s); s != "" && (err != nil || a.Address != s) {
+			return errors.New("is no mail address")
+		}
+		g.Moderator = &s
+		return nil
+	})
 	c.fs.Func("post", "`WHO` may post: open (as pki.require says), signed, none (only peers bring articles)", func(s string) error {
 		if s != "open" && s != "signed" && s != "none" {
 			return errors.New("must be open, signed or none")
@@ -137,7 +144,7 @@ func cmdGroupList(c *call) error {
 	for _, g := range list {
 		rows = append(rows, []string{g.Name, g.Status, fmt.Sprint(g.Count), fmt.Sprintf("%d-%d", g.Low, g.High), *g.Description})
 	}
-	c.printTable([]string{"GROUP", "FLAG", "ARTICLES", "NUMBERS", "DESCRIPTION"}, rows)
+	c.printFitted([]string{"GROUP", "FLAG", "ARTICLES", "NUMBERS", "DESCRIPTION"}, rows)
 	return nil
 }
 
@@ -249,7 +256,7 @@ func (g groupJSON) change(info *spool.GroupInfo) {
 func (c *control) groupList(ctx context.Context, in groupJSON) ([]groupJSON, error) {
 	match, err := wildmat.Parse(in.Name)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%q: %w", in.Name, err)
 	}
 	lists, err := c.core.agent.LeftOut(ctx)
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -43,11 +42,7 @@ func cmdGroupLoad(c *call) (err error) {
 	}
 	var files []io.Reader
 	for _, name := range c.args {
-		if name == "-" {
-			files = append(files, c.in)
-			continue
-		}
-		f, err := os.Open(name)
+		f, err := c.open(name)
 		if err != nil {
 			return fmt.Errorf("group load: %w", err)
 		}

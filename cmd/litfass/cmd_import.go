@@ -78,7 +78,7 @@ func cmdImport(c *call) (err error) {
 	var skipped importReport
 	sent := make(chan error, 1)
 	go func() {
-		err := sendArticles(w, c.args, bar, &skipped)
+		err := c.sendArticles(w, bar, &skipped)
 		w.CloseWithError(err)
 		sent <- err
 	}()
@@ -104,9 +104,10 @@ func cmdImport(c *call) (err error) {
 
 // sendArticles writes the articles of the files as frames: a line with length
 // and label, then the octets.
-func sendArticles(w io.Writer, names []string, bar *progress, skipped *importReport) error {
+func (c *call) sendArticles(w io.Writer, bar *progress, skipped *importReport) error {
 	out := bufio.NewWriterSize(w, 256<<10)
 	a := &archive{
+		in: c.in,
 		each: func(label string, text []byte) error {
 			bar.count.Add(1)
 			fmt.Fprintf(out, "%d %s\n", len(text), strings.ReplaceAll(label, "\n", " "))
@@ -119,7 +120,7 @@ func sendArticles(w io.Writer, names []string, bar *progress, skipped *importRep
 		},
 		read: func(n int) { bar.done.Add(int64(n)) },
 	}
-	for _, name := range names {
+	for _, name := range c.args {
 		if err := a.path(name); err != nil {
 			return err
 		}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
@@ -26,15 +25,15 @@ func cmdPost(c *call) (err error) {
 	if err := c.parse(0, 1); err != nil {
 		return err
 	}
-	in := c.in
-	if len(c.args) == 1 && c.args[0] != "-" {
-		f, err := os.Open(c.args[0])
-		if err != nil {
-			return fmt.Errorf("read the article: %w", err)
-		}
-		defer f.Close()
-		in = f
+	name := "-"
+	if len(c.args) == 1 {
+		name = c.args[0]
 	}
+	in, err := c.open(name)
+	if err != nil {
+		return fmt.Errorf("read the article: %w", err)
+	}
+	defer in.Close()
 	n, err := c.node()
 	if err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -107,10 +106,8 @@ func cmdUserNewsrc(c *call) (err error) {
 		return usagef("user newsrc: say --export, or --import FILE")
 	}
 	var in io.Reader = strings.NewReader("")
-	if *file == "-" {
-		in = c.in
-	} else if *file != "" {
-		f, err := os.Open(*file)
+	if *file != "" {
+		f, err := c.open(*file)
 		if err != nil {
 			return fmt.Errorf("user newsrc: %w", err)
 		}

@@ -17,7 +17,7 @@ func commands() []command {
 		{name: "key", short: "identities, signatures, who vouches for whom", sub: keyCommands()},
 		{name: "post", args: "[--as ACCOUNT] [FILE]", short: "post one article from a file or standard input", run: cmdPost},
 		{name: "import", args: "[--group G] [--create-groups] FILE...", short: "take articles from archives", run: cmdImport,
-			long: "Reads mbox, maildir, MH and tradspool folders, rnews batches, .gz and .zst of these, and\n.tar.gz of single articles. Octets are kept; duplicates and refusals are counted and explained."},
+			long: "Reads mbox, maildir, MH and tradspool folders, rnews batches, .gz and .zst of these, and\n.tar.gz of single articles. Octets are kept; duplicates and refusals are counted and explained. \"-\" is standard input."},
 		{name: "export", args: "--group G [--since D] [--format F]", short: "write a group out: mbox, rnews or html", run: cmdExport},
 		{name: "batch", short: "rnews batches for UUCP, NNCP or a stick", sub: batchCommands()},
 		{name: "waiting", short: "articles that wait for a decision", sub: waitingCommands()},

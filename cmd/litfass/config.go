@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -14,9 +15,11 @@ import (
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/feeds/peer"
 	"github.com/litfass/litfass/internal/tlsid"
 	"github.com/litfass/litfass/internal/wildmat"
+	"github.com/litfass/litfass/pki"
 	"github.com/litfass/litfass/pki/directory"
 	"github.com/litfass/litfass/smtpd/letters"
 )
@@ -245,7 +248,7 @@ func (c *config) decode(text string) error {
 	if errors.As(err, &at) {
 		return fmt.Errorf("%s:%d: %s", c.file, at.Position.Line, strings.TrimPrefix(at.Message, "toml: "))
 	} else if err != nil {
-		return fmt.Errorf("%s: %w", c.file, err)
+		return fmt.Errorf("%s%s", c.file, typeText(err.Error()))
 	}
 	if unknown := md.Undecoded(); len(unknown) > 0 {
 		key := unknown[0]
@@ -271,6 +274,38 @@ func (c *config) decode(text string) error {
 	c.NNTP.TLS.Cert, c.NNTP.TLS.Key = c.abs(c.NNTP.TLS.Cert), c.abs(c.NNTP.TLS.Key)
 	c.NNTP.TLS.ACME.CA = c.abs(c.NNTP.TLS.ACME.CA)
 	return nil
+}
+
+// typeText says in a user's words that a value is of the wrong type: line, key, what stands
+// there and what should.
+func typeText(s string) string {
+	var line int
+	var key string
+	if _, err := fmt.Sscanf(s, "toml: line %d (last key %q)", &line, &key); err != nil {
+		return ": " + s
+	}
+	_, s, _ = strings.Cut(s, "): ")
+	have, want, ok := strings.Cut(strings.TrimPrefix(s, "incompatible types: TOML value has type "), "; destination has type ")
+	if !ok {
+		return fmt.Sprintf(":%d: %s: %s", line, key, s)
+	}
+	return fmt.Sprintf(":%d: %s wants %s, not %s", line, key, typeName(want), typeName(have))
+}
+
+func typeName(t string) string {
+	switch {
+	case t == "string":
+		return `text in quotes ("...")`
+	case t == "boolean" || t == "bool":
+		return "true or false"
+	case strings.HasPrefix(t, "int") || t == "integer" || t == "float" || t == "float64":
+		return "a number"
+	case t == "slice" || strings.HasPrefix(t, "[]"):
+		return "a list ([...], or [[...]] for tables)"
+	case strings.HasPrefix(t, "map") || t == "struct":
+		return "a table"
+	}
+	return t
 }
 
 func (c *config) abs(path string) string {
@@ -341,6 +376,12 @@ func (c *config) check() error {
 			say(key, "%q: %v", w, err)
 		}
 	}
+	if u, err := url.Parse(c.HTTP.URL); c.HTTP.URL != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+		say("http.url", "%q is no web address: write it like http://box7.mesh.example:8080", c.HTTP.URL)
+	}
+	if g, err := article.ParseGroup(c.PKI.Prefix); err != nil || g.Reserved() {
+		say("pki.prefix", "%q can not begin a newsgroup's name (RFC 5536 §3.1.4)", c.PKI.Prefix)
+	}
 	c.NNTP.checkLists(say)
 	if (c.NNTP.TLS.Cert == "") != (c.NNTP.TLS.Key == "") {
 		say("nntp.tls", "cert and key belong together: set both or none")
@@ -380,7 +421,7 @@ func (p peerSection) check() error {
 			return fmt.Errorf("address: %w", err)
 		}
 	}
-	if strings.HasPrefix(p.Key, "spki:") {
+	if _, err := pki.ParseID(p.Key); p.Key != "" && err != nil {
 		if _, err := tlsid.ParsePin(p.Key); err != nil {
 			return fmt.Errorf("key: %w; \"litfass status\" there shows it", err)
 		}

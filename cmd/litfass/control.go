@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"sync"
 	"time"
@@ -162,16 +163,19 @@ func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipe", Net: "unix"
 
 // stream sends body to an act and returns its answer, to be read and closed.
 func (n *node) stream(ctx context.Context, name string, query string, body io.Reader) (io.ReadCloser, error) {
-	url := "http://node/v1/" + name
+	target := "http://node/v1/" + name
 	if query != "" {
-		url += "?" + query
+		target += "?" + query
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, body)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, body)
 	if err != nil {
 		return nil, err
 	}
 	res, err := n.http.Do(req)
 	if err != nil {
+		if where := (*url.Error)(nil); errors.As(err, &where) { // it names an address that is none
+			err = where.Err
+		}
 		return nil, fmt.Errorf("ask the node: %w", err)
 	}
 	if res.StatusCode == http.StatusOK {

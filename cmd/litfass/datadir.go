@@ -31,7 +31,9 @@ func holdData(ctx context.Context, path string, patience time.Duration) (*dataDi
 		return nil, fmt.Errorf("make the data folder: %w; name another with --data or the key data", err)
 	}
 	f, err := os.OpenFile(filepath.Join(path, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
+	if errors.Is(err, syscall.EROFS) {
+		return nil, fmt.Errorf("open the data folder: %w; make it writable, or name another with --data or the key data", err)
+	} else if err != nil {
 		return nil, fmt.Errorf("open the data folder: %w; run this as the user who owns it", err)
 	}
 	until := time.Now().Add(patience)

@@ -7,13 +7,13 @@ import (
 	"io"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/feeds/syndicate"
+	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -128,7 +128,7 @@ func feedCommands() []command {
 		{name: "resume", args: "URL", short: "poll again", run: func(c *call) error { return cmdFeedPause(c, false) }},
 		{name: "fetch", args: "[URL]", short: "poll one feed, or all, now", run: cmdFeedFetch},
 		{name: "opml-in", args: "[--group G] FILE", short: "add the feeds of an OPML file", run: cmdFeedOPMLIn,
-			long: "Each folder becomes a group feeds.FOLDER, made if need be; --group G puts all into one. What opml-out\nwrote goes into the groups it came from. Nothing is asked yet: a running node does so within minutes."},
+			long: "Each folder becomes a group feeds.FOLDER, made if need be; --group G puts all into one. What opml-out\nwrote goes into the groups it came from. Nothing is asked yet: a running node does so within minutes.\n\"-\" is standard input."},
 		{name: "opml-out", short: "write the feeds as OPML", run: cmdFeedOPMLOut},
 	}
 }
@@ -275,12 +275,12 @@ func cmdFeedOPMLIn(c *call) error {
 	if err := c.parse(1, 1); err != nil {
 		return err
 	}
-	text, err := os.ReadFile(c.args[0])
+	text, err := c.readAll(c.args[0])
 	if err != nil {
 		return fmt.Errorf("read the OPML file: %w", err)
 	}
 	out := opmlJSON{}
-	if err := c.ask("feed/opml-in", opmlJSON{Group: *group, Document: string(text)}, &out); err != nil {
+	if err := c.ask("feed/opml-in", opmlJSON{Group: *group, Document: text}, &out); err != nil {
 		return err
 	}
 	for _, s := range out.Skipped {
@@ -340,15 +340,23 @@ func (c *control) feedAdd(ctx context.Context, in feedJSON) (feedJSON, error) {
 func (c *control) feedRm(_ context.Context, in feedJSON) (feedJSON, error) {
 	p, err := c.core.poller()
 	if err == nil {
-		err = p.Remove(in.URL)
+		err = notPolled(in.URL, p.Remove(in.URL))
 	}
 	return in, err
+}
+
+// notPolled says what to do where a feed is named that is not there.
+func notPolled(url string, err error) error {
+	if errors.Is(err, state.ErrNotFound) {
+		return fmt.Errorf("%s is not polled; \"litfass feed list\" shows those that are", url)
+	}
+	return err
 }
 
 func (c *control) feedPause(url string, pause bool) error {
 	p, err := c.core.poller()
 	if err == nil {
-		err = p.Pause(url, pause)
+		err = notPolled(url, p.Pause(url, pause))
 	}
 	return err
 }
@@ -390,7 +398,7 @@ func (c *control) feedFetch(ctx context.Context, in feedJSON) ([]feedJSON, error
 		}
 	}
 	if in.URL != "" && len(urls) == 0 {
-		return nil, fmt.Errorf("%s is not polled; \"litfass feed list\" shows those that are", in.URL)
+		return nil, notPolled(in.URL, state.ErrNotFound)
 	}
 	done, err := p.PollAll(ctx, urls)
 	if err != nil {

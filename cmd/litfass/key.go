@@ -256,17 +256,29 @@ func everything(s string) string {
 	return s
 }
 
+// open opens a file that a command reads, or standard input for "-".
+func (c *call) open(name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return io.NopCloser(c.in), nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		_ = f.Close()
+		return nil, fmt.Errorf("%s is a folder", name)
+	}
+	return f, nil
+}
+
 // readAll reads a file, or standard input for "-"; at most 64 MiB.
 func (c *call) readAll(name string) (string, error) {
-	in := c.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return "", err
-		}
-		defer f.Close()
-		in = f
+	in, err := c.open(name)
+	if err != nil {
+		return "", err
 	}
+	defer in.Close()
 	b, err := io.ReadAll(io.LimitReader(in, 64<<20+1))
 	if err == nil && len(b) > 64<<20 {
 		err = errors.New("it is larger than 64 MiB")

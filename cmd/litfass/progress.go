@@ -23,6 +23,9 @@ type progress struct {
 	ended chan struct{}
 }
 
+// unknownTotal is of what comes through a pipe.
+const unknownTotal = 1
+
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
@@ -35,7 +38,7 @@ func isTerminal(w io.Writer) bool {
 // newProgress begins showing; end stops it.
 func newProgress(w io.Writer, what string, total int64) *progress {
 	p := &progress{w: w, what: what, bar: isTerminal(w), begin: time.Now(), stop: make(chan struct{}), ended: make(chan struct{})}
-	p.total.Store(max(total, 1))
+	p.total.Store(max(total, unknownTotal))
 	go p.show()
 	return p
 }
@@ -73,6 +76,9 @@ func (p *progress) line() {
 	part := min(float64(p.done.Load())/float64(p.total.Load()), 1)
 	rate := float64(p.count.Load()) / max(time.Since(p.begin).Seconds(), 0.001)
 	text := fmt.Sprintf("%3.0f %%  %d %s, %.0f a second", part*100, p.count.Load(), p.what, rate)
+	if p.total.Load() == unknownTotal {
+		part, text = 0, text[len("100 %  "):]
+	}
 	if !p.bar {
 		fmt.Fprintln(p.w, text)
 		return

@@ -84,10 +84,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // dispatch reads the global flags, finds the command and runs it.
 func (c *call) dispatch(table []command, args []string) error {
 	fs := c.flagSet("litfass")
+	version := fs.Bool("version", false, "the same as the command")
 	if err := fs.Parse(args); err != nil {
 		return c.flagError(err)
 	}
-	args = fs.Args()
+	if args = fs.Args(); *version {
+		args = []string{"version"}
+	}
 	for {
 		if len(args) == 0 {
 			if c.cmd == nil {
@@ -146,17 +149,13 @@ func (c *call) parse(least, most int) error {
 			c.args, rest = append(c.args, rest[0]), rest[1:]
 		}
 	}
-	if len(c.args) < least || most >= 0 && len(c.args) > most {
-		return usagef("%s: %d arguments given, it takes: %s", c.path, len(c.args), orNone(c.cmd.args))
+	switch {
+	case len(c.args) < least:
+		return usagef("%s: an argument is missing", c.path)
+	case most >= 0 && len(c.args) > most:
+		return usagef("%s: %q is one argument too many", c.path, c.args[most])
 	}
 	return nil
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "none"
-	}
-	return s
 }
 
 func (c *call) flagError(err error) error {
@@ -164,7 +163,29 @@ func (c *call) flagError(err error) error {
 		c.usage(c.out)
 		return errHelp
 	}
-	return usagef("%s: %v", strings.TrimSpace("litfass "+c.path), err)
+	text := flagText(err.Error())
+	if c.path != "" {
+		text = c.path + ": " + text
+	}
+	return usageError{text}
+}
+
+// flagText says in our words what package flag says in its own.
+func flagText(s string) string {
+	if name, ok := strings.CutPrefix(s, "flag provided but not defined: -"); ok {
+		return "there is no option --" + strings.TrimPrefix(name, "-")
+	}
+	if name, ok := strings.CutPrefix(s, "flag needs an argument: -"); ok {
+		return "--" + name + " needs a value"
+	}
+	for begin, mid := range map[string]string{"invalid value ": " for flag -", "invalid boolean value ": " for -"} {
+		rest, ok := strings.CutPrefix(s, begin)
+		value, rest, cut := strings.Cut(rest, mid)
+		if name, why, colon := strings.Cut(rest, ": "); ok && cut && colon {
+			return fmt.Sprintf("--%s %s: %s", name, value, strings.TrimLeft(strings.TrimPrefix(why, value), ": "))
+		}
+	}
+	return s
 }
 
 func find(table []command, name string) *command {
@@ -214,7 +235,7 @@ func (c *call) usage(w io.Writer) {
 		fmt.Fprintf(w, "usage: litfass %s COMMAND\n\n", c.path)
 		c.table(w, c.cmd.sub, c.path+" ")
 	default:
-		fmt.Fprintf(w, "usage: litfass %s %s\n%s\n", c.path, c.cmd.args, c.cmd.short)
+		fmt.Fprintf(w, "usage: litfass %s\n%s\n", strings.TrimSpace(c.path+" "+c.cmd.args), c.cmd.short)
 		if c.cmd.long != "" {
 			fmt.Fprintf(w, "\n%s\n", c.cmd.long)
 		}

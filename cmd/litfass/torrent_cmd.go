@@ -288,7 +288,7 @@ func (c *control) torrentAdd(r *http.Request) (torrentJSON, error) {
 	group := q.Get("group")
 	if group != "" {
 		if _, err := c.core.spool.Group(r.Context(), article.Group(group)); err != nil {
-			return torrentJSON{}, fmt.Errorf("%s: %w; \"litfass group list\" shows the groups", group, err)
+			return torrentJSON{}, noGroup(group, err)
 		}
 	}
 	s := c.core.torrents.store

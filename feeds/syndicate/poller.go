@@ -147,7 +147,10 @@ func (p *Poller) Add(ctx context.Context, address string, g article.Group, files
 		return Poll{}, err
 	}
 	if _, err := p.cfg.Spool.Group(ctx, g); err != nil {
-		return Poll{}, fmt.Errorf("group %s: %w; make it with `litfass group add %s`", g, err, g)
+		if errors.Is(err, spool.ErrNotFound) {
+			err = fmt.Errorf("there is no group %s; make it with `litfass group add %s`", g, g)
+		}
+		return Poll{}, err
 	}
 	if v, err := p.polls.get(u.String()); err == nil {
 		return v, fmt.Errorf("%w, into %s", ErrKnownFeed, v.Group)

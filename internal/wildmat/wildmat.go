@@ -15,7 +15,7 @@ import (
 
 // ErrSyntax: a wildmat with an empty pattern, or with characters that RFC 3977
 // §4.1 keeps out: `\`, `[`, `]`, blanks and control characters.
-var ErrSyntax = errors.New("not a wildmat")
+var ErrSyntax = errors.New("not a wildmat: names with * and ?, commas between them, ! before what is left out")
 
 // Wildmat is a parsed wildmat. The zero value matches nothing.
 type Wildmat struct {
