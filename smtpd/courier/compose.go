@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"mime"
 	"net/url"
 	"strings"
 	"sync"
@@ -52,14 +51,17 @@ func (c *Courier) compose(ctx context.Context, a *article.Article, g spool.Group
 		if strings.EqualFold(name, "Reply-To") {
 			hasReply = true
 		}
-		if rewrite && strings.EqualFold(name, "From") {
-			fmt.Fprintf(&h, "From: %s\r\n", c.viaList(from, g))
-			continue
+		switch {
+		case rewrite && strings.EqualFold(name, "From"):
+			h.WriteString(field("From", c.viaList(from, g)))
+		case !signed && over127([]byte(v)):
+			h.WriteString(field(name, inASCII(name, string(v))))
+		default:
+			fmt.Fprintf(&h, "%s:%s\r\n", name, v)
 		}
-		fmt.Fprintf(&h, "%s:%s\r\n", name, v)
 	}
 	if rewrite && !hasReply {
-		fmt.Fprintf(&h, "Reply-To: %s\r\n", oneLine(from))
+		h.WriteString(field("Reply-To", inASCII("From", from)))
 	}
 	if !hasTo {
 		fmt.Fprintf(&h, "To: %s\r\n", c.address(string(g.Name)))
@@ -84,7 +86,7 @@ func (c *Courier) compose(ctx context.Context, a *article.Article, g spool.Group
 // viaList is the From of somebody whose domain lets nobody else use its name.
 func (c *Courier) viaList(from string, g spool.GroupInfo) string {
 	who, _ := content.Author(from)
-	return mime.QEncoding.Encode("utf-8", who+" via "+string(g.Name)) + " <" + c.address(string(g.Name)) + ">"
+	return mailbox(who+" via "+string(g.Name), c.address(string(g.Name)))
 }
 
 func drop(name string) bool {
@@ -102,17 +104,16 @@ func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }
 func (c *Courier) listFields(g spool.GroupInfo, id article.ID) []byte {
 	var h bytes.Buffer
 	name := string(g.Name)
-	phrase := ""
-	if d := oneLine(content.ToUTF8("utf-8", []byte(g.Description))); d != "" {
-		phrase = mime.QEncoding.Encode("utf-8", strings.Map(plainRune, d)) + " "
+	list := "<" + label(name) + "." + c.cfg.Domain + ">"
+	if d := readable(content.ToUTF8("utf-8", []byte(g.Description))); d != "" {
+		list = phrase(d) + " " + list
 	}
-	fmt.Fprintf(&h, "List-Id: %s<%s.%s>\r\n", phrase, name, c.cfg.Domain)
+	h.WriteString(field("List-Id", list))
+	post := "NO"
 	if g.Status != spool.PostNone {
-		fmt.Fprintf(&h, "List-Post: <mailto:%s>\r\n", c.address(name))
-	} else {
-		h.WriteString("List-Post: NO\r\n")
+		post = c.mailto(name)
 	}
-	fmt.Fprintf(&h, "List-Help: <mailto:%s>\r\nList-Subscribe: <mailto:%s>\r\n", c.address(name+"-help"), c.address(name+"-subscribe"))
+	fmt.Fprintf(&h, "List-Post: %s\r\nList-Help: %s\r\nList-Subscribe: %s\r\n", post, c.mailto(name+"-help"), c.mailto(name+"-subscribe"))
 	if c.cfg.URL != "" && id != "" {
 		fmt.Fprintf(&h, "Archived-At: <%s/m/%s>\r\n", c.cfg.URL, url.PathEscape(id.Bare()))
 	}
@@ -120,16 +121,15 @@ func (c *Courier) listFields(g spool.GroupInfo, id article.ID) []byte {
 	return h.Bytes()
 }
 
-func plainRune(r rune) rune {
-	if strings.ContainsRune("<>()\"\\,;:@", r) {
-		return ' '
-	}
-	return r
+// mailto is an address of ours as a link (RFC 6068 §2): "+" stays, what is not ASCII goes
+// as UTF-8 with "%".
+func (c *Courier) mailto(local string) string {
+	return "<mailto:" + strings.ReplaceAll(url.PathEscape(local), "%2B", "+") + "@" + c.cfg.Domain + ">"
 }
 
 // leaveFields let one subscriber leave with one click: RFC 8058.
 func (c *Courier) leaveFields(token string) string {
-	mail := "<mailto:" + c.address("leave+"+token) + ">"
+	mail := c.mailto("leave+" + token)
 	if c.cfg.URL == "" {
 		return "List-Unsubscribe: " + mail + "\r\n"
 	}

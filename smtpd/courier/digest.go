@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"mime"
 	"strings"
 	"time"
 
@@ -98,8 +97,9 @@ func (c *Courier) digestMail(ctx context.Context, g spool.GroupInfo, lo uint64) 
 	}
 	var b bytes.Buffer
 	now := c.cfg.Now()
-	fmt.Fprintf(&b, "From: \"%s\" <%s>\r\nTo: %[2]s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: <digest.%x.%x@%s>\r\n", g.Name, c.address(string(g.Name)),
-		mime.QEncoding.Encode("utf-8", subject), article.FormatDate(now), lo, now.Unix(), c.cfg.Domain)
+	at := c.address(string(g.Name))
+	fmt.Fprintf(&b, "%sTo: %s\r\n%sDate: %s\r\nMessage-ID: <digest.%x.%x@%s>\r\n", field("From", mailbox(string(g.Name), at)), at,
+		field("Subject", prose(subject)), article.FormatDate(now), lo, now.Unix(), c.cfg.Domain)
 	b.Write(c.listFields(g, ""))
 	writeDigest(&b, text, parts)
 	return b.Bytes(), high, nil

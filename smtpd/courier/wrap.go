@@ -5,13 +5,11 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"mime"
 	"strings"
 
 	"github.com/emersion/go-message"
 
 	"github.com/litfass/litfass/article"
-	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/spool"
 )
 
@@ -55,12 +53,12 @@ func (c *Courier) wrap(a *article.Article, g spool.GroupInfo, from string) lette
 	var h bytes.Buffer
 	reply := a.Get("Reply-To")
 	if from == "" {
-		from = encoded(a.Get("From"))
+		from = inASCII("From", a.Get("From"))
 	} else if reply == "" {
 		reply = a.Get("From")
 	}
-	fmt.Fprintf(&h, "From: %s\r\nTo: %s\r\nSubject: %s\r\nDate: %s\r\nMessage-ID: %s\r\n", from, c.address(string(g.Name)),
-		encoded(a.Get("Subject")), a.Get("Date"), a.ID())
+	fmt.Fprintf(&h, "%sTo: %s\r\n%sDate: %s\r\nMessage-ID: %s\r\n", field("From", from), c.address(string(g.Name)),
+		field("Subject", inASCII("Subject", a.Get("Subject"))), a.Get("Date"), a.ID())
 	if refs := article.ParseReferences(a.Overview().References); len(refs) > 0 {
 		h.WriteString("References:")
 		for _, id := range refs {
@@ -68,7 +66,7 @@ func (c *Courier) wrap(a *article.Article, g spool.GroupInfo, from string) lette
 		}
 	}
 	if reply != "" {
-		fmt.Fprintf(&h, "Reply-To: %s\r\n", encoded(reply))
+		h.WriteString(field("Reply-To", inASCII("Reply-To", reply)))
 	}
 	h.Write(c.listFields(g, a.ID()))
 	sum := sha256.Sum256(a.Wire())
@@ -119,18 +117,6 @@ func whole(a *article.Article) []byte {
 	out.WriteString("\r\n")
 	out.Write(a.Body())
 	return out.Bytes()
-}
-
-// encoded is a field's content in ASCII on one line (RFC 2047).
-func encoded(v string) string {
-	v = oneLine(v)
-	if !over127([]byte(v)) {
-		return v
-	}
-	if name, addr := content.Author(v); addr != "" {
-		return mime.QEncoding.Encode("utf-8", name) + " <" + addr + ">"
-	}
-	return mime.QEncoding.Encode("utf-8", content.Header(v))
 }
 
 // maxReadable bounds the text beside a wrapped article, in octets.
