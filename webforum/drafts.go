@@ -1,7 +1,10 @@
 package webforum
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -15,13 +18,14 @@ var draftFields = [...]string{"name", "email", "subject", "body", "groups", "fol
 
 func (v *visitor) keepsDrafts() bool { return v.account != nil && v.Shelf != nil }
 
-// keepDraft keeps what a form holds. Of an empty form nothing is kept.
-func (v *visitor) keepDraft(action, heading, once string, fields map[string]string) error {
+// keepDraft keeps what a form holds and returns the draft's tag. Of an empty form
+// nothing is kept.
+func (v *visitor) keepDraft(action, heading, once string, fields map[string]string) (tag string, err error) {
 	if len(once) != 24 || strings.TrimSpace(fields["body"]) == "" && strings.TrimSpace(fields["subject"]) == "" {
-		return nil
+		return "", nil
 	}
 	if v.onces.result(once) != "" { // sent meanwhile
-		return nil
+		return "", nil
 	}
 	d := members.Draft{ID: once, Action: action, Heading: heading, Fields: map[string]string{}}
 	for _, k := range draftFields {
@@ -29,7 +33,30 @@ func (v *visitor) keepDraft(action, heading, once string, fields map[string]stri
 			d.Fields[k] = s
 		}
 	}
-	return v.Shelf.KeepDraft(v.ctx, v.account.Name, d)
+	return draftTag(d), v.Shelf.KeepDraft(v.ctx, v.account.Name, d)
+}
+
+// draftTag names what a draft holds.
+func draftTag(d members.Draft) string {
+	h := sha256.New()
+	for _, k := range draftFields {
+		fmt.Fprintln(h, len(d.Fields[k]), d.Fields[k])
+	}
+	return `"` + hex.EncodeToString(h.Sum(nil)[:8]) + `"`
+}
+
+// elsewhere says when another tab or device changed the draft that a script is about
+// to write over, or "": If-Match (RFC 9110 §13.1.1) is what it knows of it.
+func (v *visitor) elsewhere(id string) (string, error) {
+	seen := v.r.Header.Get("If-Match")
+	if seen == "" {
+		return "", nil
+	}
+	d, err := v.Shelf.Draft(v.ctx, v.account.Name, id)
+	if errors.Is(err, members.ErrNotFound) || err == nil && draftTag(d) == seen {
+		return "", nil
+	}
+	return v.date(d.Changed), err
 }
 
 // putDraft takes a draft from script, while its author is typing.
@@ -50,10 +77,21 @@ func (f *Forum) putDraft(v *visitor) (*page, error) {
 	if !isForm(action) {
 		return nil, errPage(http.StatusBadRequest, "error.form")
 	}
-	if err := v.keepDraft(action, clip(q.Get("heading"), 200), v.r.PathValue("id"), fields); err != nil {
+	v.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	id := v.r.PathValue("id")
+	if at, err := v.elsewhere(id); err != nil {
+		return nil, err
+	} else if at != "" {
+		v.write(http.StatusPreconditionFailed, []byte(v.tx.T("draft.elsewhere", at)))
+		return nil, nil
+	}
+	tag, err := v.keepDraft(action, clip(q.Get("heading"), 200), id, fields)
+	if err != nil {
 		return nil, v.full(err)
 	}
-	v.w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if tag != "" {
+		v.w.Header().Set("ETag", tag)
+	}
 	v.write(http.StatusOK, []byte(v.tx.T("draft.kept", v.now.In(v.Zone).Format("15:04"))))
 	return nil, nil
 }
@@ -117,6 +155,7 @@ func (v *visitor) openDraft(d *writeData) error {
 		} else if err != nil {
 			return err
 		}
+		d.Seen = draftTag(dr)
 		d.Once, d.Draft = dr.ID, v.tx.T("draft.kept", v.date(dr.Changed))
 		d.Name, d.Email, d.Subject, d.Body = dr.Fields["name"], dr.Fields["email"], dr.Fields["subject"], dr.Fields["body"]
 		d.FollowupTo = dr.Fields["followup"]

@@ -3,6 +3,7 @@ package webforum
 import (
 	"context"
 	"fmt"
+	"html"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -29,7 +30,7 @@ func (w *world) member() {
 	}
 }
 
-func (w *world) put(path string, fields map[string]string) answer {
+func (w *world) put(path string, fields map[string]string, header ...string) answer {
 	w.t.Helper()
 	v := url.Values{}
 	for k, s := range fields {
@@ -37,6 +38,9 @@ func (w *world) put(path string, fields map[string]string) answer {
 	}
 	r := httptest.NewRequest("PUT", "http://"+w.host+path, strings.NewReader(v.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	for i := 0; i+1 < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
 	return w.do(r)
 }
 
@@ -183,6 +187,24 @@ func TestDrafts(t *testing.T) {
 	has(t, w.get("/m/a1@a.example/reply"), "You have been writing this already")
 	// by script
 	if r := w.put("/mine/drafts/"+once, map[string]string{"action": "/m/a1@a.example/reply", "heading": "H", "subject": "Re: One", "body": "a whole thought"}); r.StatusCode != 200 || !strings.HasPrefix(r.body, "Draft saved") {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+	// two tabs with one draft: the one that does not know of the other's text is told
+	text := func(s string) map[string]string {
+		return map[string]string{"action": "/m/a1@a.example/reply", "subject": "Re: One", "body": s}
+	}
+	_, seen, _ := strings.Cut(w.get("/m/a1@a.example/reply?draft="+once).body, `data-seen="`)
+	seen, _, _ = strings.Cut(seen, `" `)
+	seen = html.UnescapeString(seen)
+	tab := w.put("/mine/drafts/"+once, text("of the first tab"), "If-Match", seen)
+	if tab.StatusCode != 200 || tab.Header.Get("ETag") == seen || seen == "" {
+		t.Errorf("%s, tag %s after %s", tab.Status, tab.Header.Get("ETag"), seen)
+	}
+	if r := w.put("/mine/drafts/"+once, text("of the second"), "If-Match", seen); r.StatusCode != 412 || !strings.Contains(r.body, "changed elsewhere at") {
+		t.Errorf("%s %s", r.Status, r.body)
+	}
+	has(t, w.get("/mine"), "of the first tab")
+	if r := w.put("/mine/drafts/"+once, text("a whole thought"), "If-Match", tab.Header.Get("ETag")); r.StatusCode != 200 {
 		t.Errorf("%s %s", r.Status, r.body)
 	}
 	if r := w.put("/mine/drafts/"+once, map[string]string{"action": "/admin/groups", "body": "x"}); r.StatusCode != 400 {

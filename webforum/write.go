@@ -45,6 +45,7 @@ type writeData struct {
 	Captcha     string
 	Question    string
 	MaxSize     string
+	MaxOctets   int64
 	Waiting     bool
 	Reply, Edit bool
 	Crossposted []string // where an answer goes, if that is more than the group or Asked
@@ -54,6 +55,7 @@ type writeData struct {
 	LostFiles   bool
 	Kept        []keptFile // of the version that is edited
 	Draft       string     // when it was kept, in words
+	Seen        string     // its tag, for script
 	Drafts      []draftRow // others of the same form
 	CanKeep     bool
 	CanWatch    bool
@@ -254,7 +256,8 @@ func (v *visitor) take(d *writeData) (*page, error) {
 	}
 	if fields["preview"] != "" || fields["keep"] != "" {
 		if v.keepsDrafts() {
-			switch err := v.keepDraft(d.Action, d.Heading, d.Once, fields); {
+			var err error
+			switch d.Seen, err = v.keepDraft(d.Action, d.Heading, d.Once, fields); {
 			case errors.Is(err, members.ErrFull):
 				d.Errors = append(d.Errors, formError{"", v.tx.T("draft.full")})
 			case err != nil:
@@ -562,7 +565,7 @@ func (v *visitor) writeForm(d *writeData, status int) (*page, error) {
 			return nil, err
 		}
 	}
-	d.MaxSize = v.tx.size(v.MaxPost)
+	d.MaxSize, d.MaxOctets = v.tx.size(v.MaxPost), v.MaxPost
 	v.w.Header().Set("Cache-Control", "no-store")
 	return &page{visitor: v, Name: "write", Title: d.Heading, Group: d.Group, Status: status, Data: d, NoIndex: true,
 		Crumbs: []crumb{{v.tx.T("groups"), "/"}, {d.Group, groupPath(article.Group(d.Group))}}}, nil

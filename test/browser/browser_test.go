@@ -35,7 +35,7 @@ func node(t *testing.T) string {
 		t.Fatal(err)
 	}
 	conf := filepath.Join(dir, "litfass.toml")
-	text := fmt.Sprintf("host = \"box.test.example\"\ndata = \"data\"\n[nntp]\nlisten = []\n[smtp]\nlisten = []\n[http]\nlisten = [%q]\n[torrent]\nlisten = \"\"\n", web)
+	text := fmt.Sprintf("host = \"box.test.example\"\ndata = \"data\"\n[nntp]\nlisten = []\n[smtp]\nlisten = []\n[http]\nlisten = [%q]\nproxies = [\"127.0.0.0/8\"]\n[torrent]\nlisten = \"\"\n", web)
 	if err := os.WriteFile(conf, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

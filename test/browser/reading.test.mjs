@@ -200,26 +200,93 @@ test("without script a line says how many are new", async () => {
   await b.context().close();
 });
 
-test("uploads show how far they are, and what fails keeps the files", async () => {
+test("uploads show how far they are, can be stopped, and what fails keeps the files", async () => {
   const page = await open();
   await page.goto(base + group + "/post");
-  await page.setInputFiles("#file", [{ name: "big.bin", mimeType: "application/octet-stream", buffer: Buffer.alloc(3 << 20, 7) }]);
-  await page.evaluate(() => {
-    window.seen = 0;
-    new MutationObserver(() => document.querySelector("form.write progress") && window.seen++).observe(document.body, { childList: true, subtree: true });
-  });
+  const file = (name, size) => ({ name, mimeType: "application/octet-stream", buffer: Buffer.alloc(size, 7) });
+  await page.setInputFiles("#file", [file("big.bin", 3 << 20), file("small.bin", 11)]);
+  assert.deepEqual(await page.locator(".picked li").allTextContents(), ["big.bin 3\u00a0MiB Take off", "small.bin 11\u00a0B Take off"]);
+  await page.click("button[aria-label='Take off: small.bin']");
+  const names = () => page.evaluate(() => [...document.querySelector("#file").files].map((f) => f.name));
+  assert.deepEqual(await names(), ["big.bin"]);
   await page.fill("#subject", "Upload");
+  const network = await page.context().newCDPSession(page);
+  const speed = (n) => network.send("Network.emulateNetworkConditions", { offline: false, latency: 0, downloadThroughput: n, uploadThroughput: n });
+  await network.send("Network.enable");
+  await speed(300000);
+  await page.click("form.write button.button");
+  await page.waitForFunction(() => /Uploading: [0-9.]+\s(KiB|MiB) of 3\sMiB/.test(document.querySelector(".upload")?.textContent));
+  assert.ok(await page.locator("form.write button.button").isDisabled());
+  await page.click(".upload button");
+  await page.waitForSelector("text=Stopped: nothing was sent");
+  assert.equal(await page.locator(".upload").count(), 0);
+  await speed(-1);
   await page.click("form.write summary");
   await page.fill("#groups", "no such group!");
   await page.click("form.write button.button");
   await page.waitForSelector("[role=alert]");
-  assert.equal(await page.evaluate(() => document.querySelector("#file").files.length), 1);
+  assert.deepEqual(await names(), ["big.bin"]);
   await page.evaluate((g) => (document.querySelector("#groups").value = g), group.slice(3));
   await page.click("form.write button.button");
   await page.waitForURL(/\/m\/[^/]+$/);
   assert.match(await page.textContent(".files"), /big.bin/);
+  await page.goto(base + group);
+  assert.equal(await page.locator("a.t", { hasText: /^Upload$/ }).count(), 1);
+  await page.goto(base + group + "/post");
+  await page.evaluate(() => (document.querySelector("form.write").dataset.max = "1000"));
+  await page.fill("#subject", "Too large");
+  await page.setInputFiles("#file", [file("big.bin", 2000)]);
+  await page.click("form.write button.button");
+  await page.waitForSelector("text=are more than the 1,000");
   await page.context().close();
 });
+
+test("a draft is found by a reload, and two tabs do not write over each other", async () => {
+  const page = await open();
+  await login(page, group);
+  await page.goto(base + group + "/post");
+  await page.fill("#subject", "Two tabs");
+  const saved = (p, word) => p.waitForFunction((w) => document.querySelector("#kept").textContent.includes(w), word);
+  await page.fill("#body", "the first thought");
+  await saved(page, "Draft saved");
+  await page.reload();
+  assert.equal((await page.inputValue("#body")).trim(), "the first thought");
+  const other = await page.context().newPage();
+  await other.goto(page.url());
+  await other.fill("#body", "the second thought");
+  await saved(other, "Draft saved");
+  await page.fill("#body", "what the other tab does not know");
+  await saved(page, "changed elsewhere");
+  await other.reload();
+  assert.equal((await other.inputValue("#body")).trim(), "the second thought");
+  await page.click("button[name=keep]"); // on purpose
+  await page.waitForSelector(".notice >> text=Draft saved");
+  await other.reload();
+  assert.equal((await other.inputValue("#body")).trim(), "what the other tab does not know");
+  await page.context().close();
+});
+
+for (const javaScriptEnabled of [true, false])
+  test("strangers answer a sum " + (javaScriptEnabled ? "with script" : "without script"), async () => {
+    const page = await open({ javaScriptEnabled, extraHTTPHeaders: { "X-Forwarded-For": "192.0.2.9" } });
+    await page.goto(base + group + "/post");
+    await page.fill("#subject", "A stranger " + javaScriptEnabled);
+    await page.fill("#body", "who is no machine and has something to say");
+    await page.fill("#answer", "99");
+    await page.click("form.write button.button");
+    await page.waitForSelector("text=The answer to the sum is not right");
+    assert.equal((await page.inputValue("#body")).trim(), "who is no machine and has something to say");
+    assert.equal(await page.inputValue("#answer"), "");
+    const words = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"];
+    const sum = (await page.textContent("label[for=answer]")).match(/much is (\w+) plus (\w+)/).slice(1).reduce((n, w) => n + words.indexOf(w), 0);
+    const captcha = await page.inputValue("[name=captcha]");
+    await page.fill("#answer", String(sum));
+    await page.click("form.write button.button");
+    await page.waitForURL(/\/m\/[^/]+$/);
+    const again = { subject: "Once more", body: "with an answer that was spent", captcha, answer: String(sum) };
+    assert.equal((await page.request.post(base + group + "/post", { form: again })).status(), 422);
+    await page.context().close();
+  });
 
 test("files by drag", async () => {
   const page = await open();

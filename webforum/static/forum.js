@@ -128,9 +128,28 @@
 
   // Sending with progress. What went wrong is said above the form, which stays as it
   // is, files too.
-  const bar = document.createElement("progress");
+  const make = (tag, props, ...inside) => {
+    const e = Object.assign(document.createElement(tag), props);
+    e.append(...inside);
+    return e;
+  };
+  const fill = (text, ...words) => words.reduce((t, w) => t.replace("%s", w), text);
+  const size = (n) => {
+    const units = ["B", "KiB", "MiB", "GiB"];
+    let u = 0;
+    for (; n >= 1024 && u < 3; u++) n /= 1024;
+    return n.toLocaleString(document.documentElement.lang, { maximumFractionDigits: u && n < 100 ? 1 : 0 }) + "\u00a0" + units[u];
+  };
+  const clean = (form) => all(".notice", form.parentNode).forEach((n) => n.closest("form") || n.remove());
+  const notice = (form, text, bad) => {
+    clean(form);
+    const p = make("p", { className: "notice" + (bad ? " bad" : ""), textContent: text });
+    p.setAttribute("role", bad ? "alert" : "status");
+    form.before(p);
+    p.scrollIntoView({ block: "nearest" });
+  };
   const complain = (form, page) => {
-    all(".notice", form.parentNode).forEach((n) => n.closest("form") || n.remove());
+    clean(form);
     const found = all("[role=alert], .hints", page);
     for (const n of found.length ? found : all("main .empty, main > p", page)) form.before(document.adoptNode(n));
     for (const name of ["captcha", "hinted"]) {
@@ -140,25 +159,35 @@
       else if (now) form.append(document.adoptNode(now));
     }
     const q = $("label[for=answer]", page);
-    if (q && $("label[for=answer]", form)) $("label[for=answer]", form).textContent = q.textContent;
+    if (q && $("label[for=answer]", form)) {
+      $("label[for=answer]", form).textContent = q.textContent;
+      form.answer.value = ""; // it was for the sum before
+      if ($("#answer[aria-invalid]", page)) form.answer.focus({ preventScroll: true });
+    }
     const n = form.previousElementSibling;
     if (n) n.scrollIntoView({ block: "nearest" });
   };
   const send = (form, done) => {
     const x = new XMLHttpRequest();
     const buttons = all("button", form);
+    const bar = make("progress");
+    const word = make("span", { className: "dim" });
+    const stop = make("button", { type: "button", textContent: form.dataset.stop, onclick: () => x.abort() });
+    const box = make("div", { className: "upload" }, bar, word, stop);
     const end = () => {
       buttons.forEach((b) => (b.disabled = false));
-      bar.remove();
+      box.remove();
     };
     x.open("POST", form.action);
     x.upload.onprogress = (e) => {
-      if (!e.lengthComputable || e.total < 100000) return;
-      if (!bar.isConnected) form.append(bar);
+      if (!e.lengthComputable || e.total < 100000 || !form.dataset.upload) return;
       bar.max = e.total;
       bar.value = e.loaded;
-      bar.setAttribute("aria-label", say.upload);
+      word.textContent = fill(form.dataset.upload, size(e.loaded), size(e.total));
+      bar.setAttribute("aria-label", word.textContent);
+      if (!box.isConnected) form.append(box);
     };
+    x.upload.onload = () => (stop.hidden = true); // all is there: what becomes of it is the node's to say
     x.onload = () => {
       end();
       if (x.status >= 200 && x.status < 300 && x.responseURL !== form.action) return done(x.responseURL);
@@ -166,13 +195,13 @@
       if (x.status >= 200 && x.status < 300 && !$("form.write[enctype]", page)) return done("", page);
       complain(form, page);
     };
+    x.onabort = () => {
+      end();
+      notice(form, form.dataset.stopped);
+    };
     x.onerror = () => {
       end();
-      const p = document.createElement("p");
-      p.className = "notice bad";
-      p.setAttribute("role", "alert");
-      p.textContent = say.offline;
-      form.before(p);
+      notice(form, say.offline, true);
     };
     x.send(new FormData(form));
     buttons.forEach((b) => (b.disabled = true));
@@ -199,9 +228,16 @@
       const fields = new URLSearchParams({ action: new URL(form.action).pathname, heading: form.dataset.heading });
       for (const n of ["name", "email", "subject", "body", "groups", "followup"]) if (form[n]) fields.set(n, form[n].value);
       try {
-        const res = await fetch(form.dataset.draft, { method: "PUT", body: fields, keepalive: !!last && fields.toString().length < 60000 });
-        if (!res.ok) throw 0;
+        const headers = form.dataset.seen ? { "If-Match": form.dataset.seen } : {};
+        const res = await fetch(form.dataset.draft, { method: "PUT", body: fields, headers, keepalive: !!last && fields.toString().length < 60000 });
+        if (!res.ok && res.status !== 412) throw 0;
         kept.textContent = await res.text();
+        if (!res.ok) return; // another tab or device wrote it: the text stays in this browser
+        const tag = res.headers.get("ETag");
+        if (tag) {
+          form.dataset.seen = tag.replace("W/", "");
+          history.replaceState(null, "", "?draft=" + form.dataset.draft.split("/").pop()); // so a reload finds it
+        }
         store(local, key, null);
       } catch (_) {
         if (kept) kept.textContent = say.unkept;
@@ -218,6 +254,8 @@
       timer = 0;
       if (e.submitter && e.submitter.name) return;
       e.preventDefault();
+      const octets = [...form.file.files].reduce((n, f) => n + f.size, 0);
+      if (octets > +form.dataset.max) return notice(form, fill(form.dataset.large, size(octets), size(+form.dataset.max)), true);
       send(form, (to, page) => {
         store(local, key, null);
         if (to) location = to;
@@ -232,13 +270,25 @@
     form.addEventListener("keydown", (e) => {
       if (e.key === "Enter" && (e.ctrlKey || e.metaKey)) form.requestSubmit();
     });
-    // Files by drag and by paste.
-    const take = (files) => {
-      if (!files.length) return;
+    // Files by picker, by drag and by paste: each is named and can be taken off.
+    const picked = make("ul", { className: "picked" });
+    form.file.after(picked);
+    const set = (files) => {
       const d = new DataTransfer();
-      for (const f of [...form.file.files, ...files]) d.items.add(f);
+      for (const f of files) d.items.add(f);
       form.file.files = d.files;
+      list();
     };
+    const list = () =>
+      picked.replaceChildren(
+        ...[...form.file.files].map((f) => {
+          const drop = make("button", { type: "button", className: "link", textContent: form.dataset.drop, onclick: () => set([...form.file.files].filter((x) => x !== f)) });
+          drop.setAttribute("aria-label", form.dataset.drop + ": " + f.name);
+          return make("li", {}, make("span", { dir: "auto", textContent: f.name }), " ", make("span", { className: "dim", textContent: size(f.size) }), " ", drop);
+        }),
+      );
+    form.file.addEventListener("change", list);
+    const take = (files) => files.length && set([...form.file.files, ...files]);
     for (const t of ["dragover", "dragleave", "drop"])
       form.addEventListener(t, (e) => {
         if (!e.dataTransfer.types.includes("Files")) return;
