@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/emersion/go-msgauth/dkim"
+
+	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/test/dnsbox"
 )
 
@@ -101,6 +103,34 @@ func TestWhoVouches(t *testing.T) {
 				t.Errorf("%s (%v), want %s", got, err, c.want)
 			}
 		})
+	}
+}
+
+// TestWhoMayLeave: a mail that nobody vouches for ends no subscription without asking,
+// and one that its domain calls forged does nothing.
+func TestWhoMayLeave(t *testing.T) {
+	resolver := dnsbox.Serve(t, dnsbox.Zone{TXT: map[string][]string{
+		"spf.example": {"v=spf1 ip4:127.0.0.1 -all"}, "strict.example": {"v=spf1 -all"}, "_dmarc.strict.example": {"v=DMARC1; p=reject"},
+	}})
+	asked := &orders{}
+	o := open(t, func(cfg *Config) { cfg.Trusted, cfg.Resolver, cfg.Orders = nil, resolver, asked })
+	if err := o.book.Add(context.Background(), members.Account{Name: "alice", Email: "alice@plain.example"}, "correct horse"); err != nil {
+		t.Fatal(err)
+	}
+	for who, want := range map[string]bool{"alice@plain.example": true, "bob@plain.example": false} {
+		if s := (&session{srv: o.Server, account: "alice"}); s.proven(context.Background(), nil, who).aligned != want {
+			t.Errorf("alice, logged in, as %s: want %v", who, want)
+		}
+	}
+	for from, want := range map[string]string{"a@spf.example": "true", "alice@plain.example": "false", "a@strict.example": ""} {
+		asked.said = nil
+		err := o.send(from, []string{"mesh.talk-unsubscribe@box.example"}, "From: "+from+"\nSubject: x\n\n\n")
+		switch {
+		case want == "" && codeOf(err) == 550 && len(asked.said) == 0:
+		case want != "" && err == nil && len(asked.said) == 1 && strings.HasSuffix(asked.said[0], want):
+		default:
+			t.Errorf("%s: %v, %v, want %q", from, err, asked.said, want)
+		}
 	}
 }
 

@@ -57,8 +57,8 @@ func (o *orders) Subscribe(_ context.Context, g article.Group, address, mode, la
 	o.said = append(o.said, fmt.Sprintf("%s for %s, %q, %q", g, address, mode, lang))
 	return nil
 }
-func (o *orders) Unsubscribe(_ context.Context, g article.Group, address, lang string) error {
-	o.said = append(o.said, fmt.Sprintf("%s not for %s, %q", g, address, lang))
+func (o *orders) Unsubscribe(_ context.Context, g article.Group, address, lang string, proven bool) error {
+	o.said = append(o.said, fmt.Sprintf("%s not for %s, %q, %v", g, address, lang, proven))
 	return nil
 }
 func (*orders) Known(_ context.Context, _, token string) (bool, error) { return token == "x", nil }
@@ -99,8 +99,8 @@ func TestOrdersByMail(t *testing.T) {
 		{"mesh.talk-subscribe", "", `mesh.talk for bob@b.example, "", ""`},
 		{"mesh.talk-JOIN", "Content-Language: en-US\n", `mesh.talk for bob@b.example, "", "en"`},
 		{"mesh.talk-subscribe-digest", "Accept-Language: de-DE, en\nContent-Language: en\n", `mesh.talk for bob@b.example, "digest", "de"`},
-		{"mesh.talk-unsubscribe", "", `mesh.talk not for bob@b.example, ""`},
-		{"mesh.talk-leave", "", `mesh.talk not for bob@b.example, ""`},
+		{"mesh.talk-unsubscribe", "", `mesh.talk not for bob@b.example, "", true`},
+		{"mesh.talk-leave", "", `mesh.talk not for bob@b.example, "", true`},
 	} {
 		asked.said = nil
 		if err := o.send("prvs=1234abcd=bob@b.example", []string{c.to + "@box.example"}, "From: Bob <Bob@b.example>\n"+c.field+"Subject: x\n\n\n"); err != nil {

@@ -165,13 +165,17 @@ func (s *session) postAs(ctx context.Context, m *message, groups []article.Group
 	proof := s.vouch(ctx, m, from, known)
 	switch {
 	case proof.forged: // he would be asked about what somebody else sent
-		return reply(550, 5, 7, 1, "the domain of %s wants mail refused that neither its DKIM nor its SPF vouches for (DMARC)", from)
+		return errForged(from)
 	case known && proof.temporary:
 		return reply(451, 4, 4, 3, "the sender's domain cannot be asked just now (DNS), try again later")
 	case known && proof.aligned:
 		return s.inject(ctx, m, groups, s.origin(true))
 	}
 	return s.hold(ctx, m, groups, from)
+}
+
+func errForged(from string) error {
+	return reply(550, 5, 7, 1, "the domain of %s wants mail refused that neither its DKIM nor its SPF vouches for (DMARC)", from)
 }
 
 // vouch is authenticate. Who is not known is asked in any case: he waits 5 s at most for
@@ -349,12 +353,16 @@ func (s *session) order(ctx context.Context, m *message, r Target) error {
 	if who == "" {
 		who = s.from
 	}
+	proof := s.proven(ctx, m, who)
+	if proof.forged {
+		return errForged(who)
+	}
 	var err error
 	switch cfg := &s.srv.cfg; {
 	case r.Kind == ToSubscribe && cfg.Orders != nil:
 		err = cfg.Orders.Subscribe(ctx, r.Group, who, r.Mode, m.language())
 	case r.Kind == ToUnsubscribe && cfg.Orders != nil:
-		err = cfg.Orders.Unsubscribe(ctx, r.Group, who, m.language())
+		err = cfg.Orders.Unsubscribe(ctx, r.Group, who, m.language(), proof.aligned)
 	case r.Kind == ToHelp && cfg.Mailer != nil:
 		var g spool.GroupInfo
 		if g, err = cfg.Spool.Group(ctx, r.Group); err == nil {
@@ -366,6 +374,19 @@ func (s *session) order(ctx context.Context, m *message, r Target) error {
 		return s.later("carry out an order by mail", err)
 	}
 	return nil
+}
+
+// proven says whether a mail is from the address that it names: a host that is trusted,
+// the owner of an account, or DKIM or SPF say so.
+func (s *session) proven(ctx context.Context, m *message, who string) proof {
+	switch {
+	case s.trusted():
+		return proof{aligned: true}
+	case s.account != "":
+		a, err := s.srv.cfg.Accounts.ByEmail(ctx, who)
+		return proof{aligned: err == nil && a.Name == s.account}
+	}
+	return s.vouch(ctx, m, who, false)
 }
 
 // token answers to a one-time address.

@@ -45,10 +45,11 @@ type Mailer interface {
 }
 
 // Orders carries out what a mail to a one-time address or to group-subscribe asks
-// for. Each token is good once. Answers are in lang, if it is one there is.
+// for. Each token is good once. Answers are in lang, if it is one there is. Unsubscribe
+// asks first if the order is not proven to be the address's own.
 type Orders interface {
 	Subscribe(ctx context.Context, g article.Group, address, mode, lang string) error
-	Unsubscribe(ctx context.Context, g article.Group, address, lang string) error
+	Unsubscribe(ctx context.Context, g article.Group, address, lang string, proven bool) error
 	Token(ctx context.Context, verb, token string) error
 	Known(ctx context.Context, verb, token string) (bool, error)
 }

@@ -235,6 +235,41 @@ func leaveLink(t *testing.T, head string) string {
 	return "/mail/leave" + link
 }
 
+// TestLeavingIsConfirmed: who cannot show that an address is his does not end what it
+// gets; the address is asked, once.
+func TestLeavingIsConfirmed(t *testing.T) {
+	h := newSmarthost(t)
+	d := newDesk(t, h.addr, nil)
+	d.run(t)
+	ctx := context.Background()
+	if err := d.Add(ctx, "mesh.talk", "bob@b.example", All); err != nil {
+		t.Fatal(err)
+	}
+	for _, who := range []string{"stranger@b.example", "Bob@b.example", "bob@b.example"} {
+		if err := d.Unsubscribe(ctx, "mesh.talk", who, "en", false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	asked := h.next(t)
+	if subs, _ := d.List(""); len(subs) != 1 || asked.to != "bob@b.example" || !bytes.Contains(asked.data, []byte("Please confirm: no more mail of mesh.talk")) {
+		t.Fatalf("%v, asked %s:\n%s", subs, asked.to, asked.data)
+	}
+	token := tokenIn(t, asked.data, "confirm")
+	if err := d.Token(ctx, "confirm", token); err != nil {
+		t.Fatal(err)
+	}
+	if bye := h.next(t); !bytes.Contains(bye.data, []byte("You get no more mail of mesh.talk")) {
+		t.Errorf("%s", bye.data)
+	}
+	var r *agent.Refusal
+	if err := d.Token(ctx, "confirm", token); !errors.As(err, &r) {
+		t.Errorf("a token is good once: %v", err)
+	}
+	if subs, _ := d.List(""); len(subs) != 0 || len(h.got) != 0 {
+		t.Errorf("%v, %d more mails", subs, len(h.got))
+	}
+}
+
 func TestConfirmedOptIn(t *testing.T) {
 	h := newSmarthost(t)
 	d := newDesk(t, h.addr, nil)

@@ -39,7 +39,7 @@ func (c *Courier) Write(_ context.Context, to, lang, name string, f letters.Fact
 }
 
 // answers are the letters that answer a mail; the others are written unasked: RFC 3834 §5.
-var answers = []string{"confirm-post", "confirm-list", "welcome", "goodbye", "help", "rejected"}
+var answers = []string{"confirm-post", "confirm-list", "confirm-leave", "welcome", "goodbye", "help", "rejected"}
 
 // letter makes the mail of a letter.
 func (c *Courier) letter(to, lang, name string, f letters.Facts, local string) ([]byte, error) {

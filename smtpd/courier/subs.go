@@ -24,6 +24,8 @@ const (
 	All     Mode = "all"
 	Digest  Mode = "digest"  // one mail a day
 	Replies Mode = "replies" // what answers articles that were written under this address
+
+	leaving Mode = "leave" // not at all any more: of what is asked only
 )
 
 // Subscription is one address's wish for one group.
@@ -107,8 +109,11 @@ func (c *Courier) ask(ctx context.Context, a asked) error {
 		return err
 	}
 	name, f := "confirm-list", letters.Facts{Group: string(a.Group), Mode: string(a.Mode), Days: int(askedFor / (24 * time.Hour))}
-	if a.Group == notices {
+	switch {
+	case a.Group == notices:
 		name, f.Group, f.Account = "confirm-notices", "", a.Account
+	case a.Mode == leaving:
+		name = "confirm-leave"
 	}
 	return c.Write(ctx, a.Address, a.Language, name, f, "confirm+"+token)
 }
@@ -154,8 +159,9 @@ func (c *Courier) Drop(g article.Group, address string) error {
 	return c.remove(s)
 }
 
-// Unsubscribe ends a subscription; one that is not there is no error.
-func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address, lang string) error {
+// Unsubscribe ends a subscription; one that is not there is no error. Where it is not
+// proven that the address wants it, it is asked.
+func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address, lang string, proven bool) error {
 	address = strings.ToLower(address)
 	s, err := c.subs.Get(subKey(g, address))
 	if errors.Is(err, state.ErrNotFound) {
@@ -163,6 +169,9 @@ func (c *Courier) Unsubscribe(ctx context.Context, g article.Group, address, lan
 	}
 	if err != nil {
 		return err
+	}
+	if !proven {
+		return c.ask(ctx, asked{Group: g, Address: address, Mode: leaving, Language: lang})
 	}
 	if err := c.remove(s); err != nil {
 		return err
@@ -235,7 +244,7 @@ func (c *Courier) Token(ctx context.Context, verb, token string) error {
 	return err
 }
 
-// confirm begins what was asked for, and says so where it is a group.
+// confirm does what was asked for, and says so where it is a group.
 func (c *Courier) confirm(ctx context.Context, token string) error {
 	a, err := c.asked.Get(token)
 	if errors.Is(err, state.ErrNotFound) || err == nil && a.Until.Before(c.cfg.Now()) {
@@ -243,6 +252,12 @@ func (c *Courier) confirm(ctx context.Context, token string) error {
 	}
 	if err != nil {
 		return err
+	}
+	if a.Mode == leaving {
+		if err := c.Unsubscribe(ctx, a.Group, a.Address, a.Language, true); err != nil {
+			return err
+		}
+		return c.asked.Delete(token)
 	}
 	if err := c.add(a); err != nil {
 		return err
