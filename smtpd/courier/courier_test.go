@@ -416,8 +416,8 @@ func TestModerationByLink(t *testing.T) {
 				t.Errorf("%d %s", w.Code, w.Body)
 			}
 		}
-		if w := ask("POST", link, "do=", ""); w.Code != 400 {
-			t.Errorf("no button: %d", w.Code)
+		if w := ask("POST", link, "do=", ""); w.Code != 400 || !strings.Contains(w.Body.String(), "Press one of the two buttons") || !strings.Contains(w.Body.String(), "Let it in") {
+			t.Errorf("no button: %d %s", w.Code, w.Body)
 		}
 		if all, err := d.agent.Waiting(context.Background()); err != nil || len(all) != 1 {
 			t.Fatalf("%d wait after a look, %v", len(all), err)

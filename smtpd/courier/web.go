@@ -37,19 +37,23 @@ func (c *Courier) leavePage(w http.ResponseWriter, r *http.Request, name string,
 	case errors.Is(err, ErrUnknown):
 		c.page(w, r, http.StatusNotFound, "gone", nil)
 	case err != nil:
-		c.trouble(w, "unsubscribe", err)
+		c.trouble(w, r, "unsubscribe", err)
 	default:
 		c.page(w, r, http.StatusOK, name, s)
 	}
 }
 
-func (c *Courier) trouble(w http.ResponseWriter, doing string, err error) {
+func (c *Courier) trouble(w http.ResponseWriter, r *http.Request, doing string, err error) {
 	c.cfg.Log.Error("courier: "+doing, "err", err)
-	http.Error(w, "This node has a trouble of its own, try again later.", http.StatusServiceUnavailable)
+	w.Header().Set("Retry-After", "30")
+	c.page(w, r, http.StatusServiceUnavailable, "trouble", nil)
 }
 
 // decidePage shows a submission to whoever has its link, as its mail did.
-func (c *Courier) decidePage(w http.ResponseWriter, r *http.Request) {
+func (c *Courier) decidePage(w http.ResponseWriter, r *http.Request) { c.showSubmission(w, r, false) }
+
+// showSubmission shows a submission; press says that a button must be pressed.
+func (c *Courier) showSubmission(w http.ResponseWriter, r *http.Request, press bool) {
 	h, err := c.submission(r.Context(), r.URL.Query().Get("t"))
 	if err != nil {
 		c.undecidable(w, r, err)
@@ -60,8 +64,14 @@ func (c *Courier) decidePage(w http.ResponseWriter, r *http.Request) {
 		c.undecidable(w, r, err)
 		return
 	}
-	c.page(w, r, http.StatusOK, "decide", struct{ Group, From, Subject, Text string }{
-		joined(h.Needs), content.Header(h.From), content.Header(h.Subject), textOf(a, 0, maxExcerpt, "[...]\n")})
+	status := http.StatusOK
+	if press {
+		status = http.StatusBadRequest
+	}
+	c.page(w, r, status, "decide", struct {
+		Group, From, Subject, Text string
+		Press                      bool
+	}{joined(h.Needs), content.Header(h.From), content.Header(h.Subject), textOf(a, 0, maxExcerpt, "[...]\n"), press})
 }
 
 // decidePost carries out what a moderator pressed.
@@ -69,7 +79,7 @@ func (c *Courier) decidePost(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	verb := r.PostFormValue("do")
 	if verb != "approve" && verb != "reject" {
-		http.Error(w, "Press one of the two buttons.", http.StatusBadRequest)
+		c.showSubmission(w, r, true)
 		return
 	}
 	if err := c.decide(r.Context(), verb, r.URL.Query().Get("t")); err != nil {
@@ -87,6 +97,6 @@ func (c *Courier) undecidable(w http.ResponseWriter, r *http.Request, err error)
 	case errors.As(err, &ref) && ref.Reason != agent.Busy:
 		c.page(w, r, http.StatusForbidden, "undecidable", struct{ Why string }{ref.Text})
 	default:
-		c.trouble(w, "decide about a submission", err)
+		c.trouble(w, r, "decide about a submission", err)
 	}
 }
