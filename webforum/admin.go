@@ -432,6 +432,7 @@ func (c *groupCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.list = nil
+	c.gen++
 }
 
 // lasting writes how long something lasts with units that all languages share.

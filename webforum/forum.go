@@ -246,6 +246,7 @@ func (f *Forum) prepare() (err error) {
 	}
 	f.live.from = f.Spool.Last()
 	f.live.done = make(chan struct{})
+	f.groups.want = make(chan struct{}, 1)
 	f.secure = strings.HasPrefix(f.URL, "https://")
 	f.cross = http.NewCrossOriginProtection()
 	if u, err := url.Parse(f.URL); err == nil && u.Host != "" { // a proxy may have changed Host

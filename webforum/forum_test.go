@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -542,6 +543,65 @@ func TestManyGroups(t *testing.T) {
 	for _, page := range []string{"0", "-1", "99", "x", "9223372036854775807"} {
 		has(t, w.get("/?page="+page), `"/?under=h000"`)
 	}
+}
+
+// TestHugeList: with very many groups nobody waits for the list that is made anew.
+func TestHugeList(t *testing.T) {
+	w := newWorld(t)
+	var clock atomic.Int64
+	clock.Store(time.Now().Unix())
+	w.f.Now = func() time.Time { return time.Unix(clock.Load(), 0) }
+	many(w, hugeGroups)
+	count := func() string {
+		_, rest, _ := strings.Cut(w.get("/").body, `<p class="dim">`)
+		n, _, _ := strings.Cut(rest, " ")
+		return n
+	}
+	if n := count(); n != "5003" {
+		t.Fatal(n)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan error, 1)
+	go func() { over <- w.f.Run(ctx) }()
+	w.groups("one.more")
+	clock.Add(int64(hugeAge/time.Second) + 1)
+	if n := count(); n != "5003" { // the old one, once more
+		t.Errorf("%s groups at once", n)
+	}
+	for end := time.Now().Add(20 * time.Second); count() != "5004"; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the list stays old")
+		}
+	}
+	cancel()
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+	w.groups("one.more.still")
+	clock.Add(int64(hugeMost/time.Second) + 1)
+	if n := count(); n != "5005" { // too old to be shown
+		t.Errorf("%s groups", n)
+	}
+}
+
+// TestManyForPrograms: what is folded away is cut into pages, too.
+func TestManyForPrograms(t *testing.T) {
+	w := newWorld(t)
+	var names []string
+	for i := range cloudPage + 5 {
+		names = append(names, fmt.Sprintf("control.c%03d", i))
+	}
+	w.groups(names...)
+	has(t, w.get("/"), `<a href="/?programs=1">`)
+	first := w.get("/?programs=1")
+	has(t, first, "<h1>Groups for programs</h1>")
+	has(t, first, ">305 groups")
+	has(t, first, `href="?page=2&amp;programs=1" rel="next"`)
+	has(t, first, `href="/g/control.c299"`)
+	hasNot(t, first, "misc.test")
+	last := w.get("/?programs=1&page=2")
+	has(t, last, `href="/g/control.c304"`)
+	hasNot(t, last, `href="/g/control.c299"`)
 }
 
 func TestThreadLinkAtOnce(t *testing.T) {

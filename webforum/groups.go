@@ -1,6 +1,7 @@
 package webforum
 
 import (
+	"context"
 	"fmt"
 	"hash/fnv"
 	"net/url"
@@ -26,6 +27,8 @@ type groupCache struct {
 	sum  uint64
 	seq  spool.Seq
 	at   time.Time
+	want chan struct{} // to Run: read them anew
+	gen  int           // grows when somebody changed them here
 }
 
 const (
@@ -33,30 +36,81 @@ const (
 	manyGroups = 60   // up to so many are shown on the front page, all of them
 	hugeGroups = 5000 // walking more takes so long that what changes may wait for hugeAge
 	hugeAge    = 30 * time.Second
-	cloudPage  = 300 // hierarchies on a page
+	hugeMost   = 10 * time.Minute // an older list is nothing to be shown while a new one is made
+	cloudPage  = 300              // hierarchies on a page
 )
 
-// allGroups returns the groups and a sum that changes when any of them does.
+// allGroups returns the groups and a sum that changes when any of them does. A huge list
+// that is old is shown once more while Run makes a new one.
 func (v *visitor) allGroups() ([]spool.GroupInfo, uint64, error) {
 	c := &v.Forum.groups
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	age := v.now.Sub(c.at)
-	if c.list != nil && age >= 0 && (len(c.list) > hugeGroups && age < hugeAge || c.seq == v.Spool.Last() && age < groupsAge) {
+	age, huge := v.now.Sub(c.at), len(c.list) > hugeGroups
+	switch {
+	case c.list == nil || age < 0:
+	case huge && age < hugeAge, c.seq == v.Spool.Last() && age < groupsAge:
+		return c.list, c.sum, nil
+	case huge && age < hugeMost:
+		select {
+		case c.want <- struct{}{}:
+		default: // asked already
+		}
 		return c.list, c.sum, nil
 	}
-	seq := v.Spool.Last()
-	list := make([]spool.GroupInfo, 0, len(c.list))
+	n, err := v.readGroups(v.ctx, len(c.list))
+	if err != nil {
+		return nil, 0, err
+	}
+	c.take(n)
+	return c.list, c.sum, nil
+}
+
+// take keeps what was read; c.mu is held.
+func (c *groupCache) take(n *groupCache) {
+	c.list, c.seq, c.at, c.sum, c.last = n.list, n.seq, n.at, n.sum, n.last
+}
+
+// readGroups reads all groups, about size.
+func (f *Forum) readGroups(ctx context.Context, size int) (*groupCache, error) {
+	n := &groupCache{seq: f.Spool.Last(), at: f.Now(), list: make([]spool.GroupInfo, 0, size), last: map[article.Group]threads.Thread{}}
 	h := fnv.New64a()
-	for g, err := range v.Spool.Groups(v.ctx) {
+	for g, err := range f.Spool.Groups(ctx) {
 		if err != nil {
-			return nil, 0, fmt.Errorf("list groups: %w", err)
+			return nil, fmt.Errorf("list groups: %w", err)
 		}
 		fmt.Fprintln(h, g.Name, g.Description, g.Status, g.Low, g.High, g.Count)
-		list = append(list, g)
+		n.list = append(n.list, g)
 	}
-	c.list, c.seq, c.at, c.sum, c.last = list, seq, v.now, h.Sum64(), map[article.Group]threads.Thread{}
-	return list, c.sum, nil
+	n.sum = h.Sum64()
+	return n, nil
+}
+
+// renewGroups reads the groups whenever a visitor saw an old list, until ctx ends.
+func (f *Forum) renewGroups(ctx context.Context) {
+	c := &f.groups
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.want:
+		}
+		c.mu.Lock()
+		size, gen := len(c.list), c.gen
+		c.mu.Unlock()
+		n, err := f.readGroups(ctx, size)
+		if err != nil {
+			if ctx.Err() == nil {
+				f.Log.Warn("forum: the list of groups stays old", "error", err)
+			}
+			continue
+		}
+		c.mu.Lock()
+		if c.gen == gen {
+			c.take(n)
+		}
+		c.mu.Unlock()
+	}
 }
 
 // lastOf is the latest thread of a group, kept as long as the list of groups.
@@ -95,6 +149,8 @@ type frontData struct {
 	Sections    []section
 	Hierarchies []hierarchy // of a large list
 	Programs    []hierarchy // groups that people do not read
+	AllPrograms string      // where the rest of them stands, or ""
+	ForPrograms bool        // the page of those
 	Under, Find string      // what the visitor narrows the list to
 	Large       bool        // there is enough to look for a name among
 	Prev, Next  string
@@ -125,9 +181,11 @@ func (f *Forum) frontPage(v *visitor) (*page, error) {
 		return nil, nil
 	}
 	q := v.r.URL.Query()
-	d := frontData{Under: q.Get("under"), Find: strings.ToLower(clip(q.Get("find"), 100)), FirstRun: firstRun}
+	d := frontData{Under: q.Get("under"), Find: strings.ToLower(clip(q.Get("find"), 100)), ForPrograms: q.Get("programs") != "", FirstRun: firstRun}
 	p := &page{visitor: v, Name: "front", Title: f.Host, Live: "all"}
-	if d.Under != "" {
+	if d.ForPrograms {
+		p.Title = v.tx.T("groups.programs")
+	} else if d.Under != "" {
 		p.Title = d.Under + ".*"
 	} else if d.Find != "" {
 		p.Title = d.Find
@@ -151,12 +209,22 @@ func (v *visitor) fillFront(d *frontData, list []spool.GroupInfo) {
 		switch name := string(g.Name); {
 		case d.Under != "" && name != d.Under && !strings.HasPrefix(name, d.Under+"."):
 		case !strings.Contains(strings.ToLower(name), d.Find) || !v.mayRead(g.Name):
-		case d.Under == "" && d.Find == "" && forPrograms(name):
+		case (d.ForPrograms || d.Under == "" && d.Find == "") && forPrograms(name):
 			programs = append(programs, g)
+		case d.ForPrograms:
 		default:
 			show = append(show, g)
 			articles += g.Count
 		}
+	}
+	if d.ForPrograms {
+		lo, hi, prev, next := v.slice(len(programs), cloudPage)
+		d.Total, d.Hierarchies, d.Prev, d.Next = len(programs), v.cloud(programs[lo:hi]), prev, next
+		for _, g := range programs {
+			d.N += int(g.Count)
+		}
+		d.Articles = v.tx.number(uint64(d.N))
+		return
 	}
 	d.Total, d.Articles, d.N, d.Empty = len(show), v.tx.number(articles), int(articles), len(show) == 0
 	d.Large = d.Find != "" || len(show) > manyGroups
@@ -174,10 +242,17 @@ func (v *visitor) fillFront(d *frontData, list []spool.GroupInfo) {
 			d.Sections = []section{{Name: v.tx.T("groups.busiest"), Groups: v.busiest(show, 20)}}
 		}
 	}
-	for _, g := range programs[:min(len(programs), cloudPage)] {
-		d.Programs = append(d.Programs, hierarchy{Name: string(g.Name), Href: groupPath(g.Name), Groups: 1, N: int(g.Count)})
+	if d.Programs = v.cloud(programs[:min(len(programs), cloudPage)]); len(programs) > cloudPage {
+		d.AllPrograms = "/?programs=1"
 	}
-	d.Programs = v.counted(d.Programs)
+}
+
+// cloud is a line for each group.
+func (v *visitor) cloud(list []*spool.GroupInfo) (out []hierarchy) {
+	for _, g := range list {
+		out = append(out, hierarchy{Name: string(g.Name), Href: groupPath(g.Name), Groups: 1, N: int(g.Count)})
+	}
+	return v.counted(out)
 }
 
 // forPrograms says whether programs write a group and read it: control messages
@@ -190,7 +265,7 @@ func forPrograms(name string) bool {
 // the addresses of the pages beside it.
 func (v *visitor) slice(n, per int) (lo, hi int, prev, next string) {
 	asked, q := v.r.URL.Query(), url.Values{}
-	for _, k := range [...]string{"under", "find"} {
+	for _, k := range [...]string{"under", "find", "programs"} {
 		if s := asked.Get(k); s != "" {
 			q.Set(k, s)
 		}

@@ -42,6 +42,11 @@ const (
 // Run reads the log for the live pages until ctx ends. It is called once, after Handler.
 func (f *Forum) Run(ctx context.Context) error {
 	defer close(f.live.done)
+	ctx, cancel := context.WithCancel(ctx)
+	var tasks sync.WaitGroup
+	tasks.Go(func() { f.renewGroups(ctx) })
+	defer tasks.Wait()
+	defer cancel()
 	at := f.live.from
 	for {
 		if err := f.Spool.Wait(ctx, at); err != nil {
