@@ -79,6 +79,23 @@ func Parse(wire []byte, lim Limits) (*Article, error) {
 	return a, nil
 }
 
+// MaxName bounds what BeginsField takes for a name, with its colon.
+const MaxName = 77
+
+// BeginsField says whether text begins with "Name:", as an article does and a batch, a
+// mailbox or a page does not.
+func BeginsField(text []byte) bool {
+	for i, c := range text[:min(len(text), MaxName)] {
+		if c == ':' {
+			return i > 0
+		}
+		if c < 33 || c > 126 {
+			return false
+		}
+	}
+	return false
+}
+
 // parseHeader walks the header once, line by line, and fills over, has, body.
 func (a *Article) parseHeader(lim Limits) error {
 	var seen uint64

@@ -4,7 +4,6 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +14,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
-
+	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/feeds/batch"
 )
 
@@ -118,6 +116,12 @@ func isMaildir(name string) bool {
 // stream tells by its first octets what r holds. outer: it may be packed.
 func (a *archive) stream(label string, r io.Reader, outer bool) error {
 	in := bufio.NewReaderSize(r, 64<<10)
+	if outer {
+		var err error
+		if in, err = batch.Unpack(in); err != nil {
+			return err
+		}
+	}
 	head, err := in.Peek(512)
 	if err != nil && err != io.EOF {
 		return err
@@ -126,26 +130,13 @@ func (a *archive) stream(label string, r io.Reader, outer bool) error {
 	case len(head) == 0:
 		a.skip(label, "empty")
 		return nil
-	case outer && bytes.HasPrefix(head, []byte{0x1f, 0x8b}):
-		z, err := gzip.NewReader(in)
-		if err != nil {
-			return err
-		}
-		return a.stream(label, z, true)
-	case outer && bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		z, err := zstd.NewReader(in, zstd.WithDecoderMaxMemory(128<<20), zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return err
-		}
-		defer z.Close()
-		return a.stream(label, z, true)
 	case len(head) > 262 && string(head[257:262]) == "ustar":
 		return a.tar(label, in)
 	case bytes.HasPrefix(head, []byte("#! rnews ")):
 		return a.rnews(label, in)
 	case bytes.HasPrefix(head, []byte("From ")):
 		return a.mbox(label, in)
-	case !isHeaderLine(head):
+	case !article.BeginsField(head):
 		a.skip(label, "no article: its first line is no header field")
 		return nil
 	}
@@ -158,19 +149,6 @@ func (a *archive) stream(label string, r io.Reader, outer bool) error {
 		return nil
 	}
 	return a.each(label, text)
-}
-
-// isHeaderLine says whether b begins with "Name:".
-func isHeaderLine(b []byte) bool {
-	for i, c := range b {
-		if c == ':' {
-			return i > 0
-		}
-		if c < 33 || c > 126 || i > 76 {
-			return false
-		}
-	}
-	return false
 }
 
 func (a *archive) tar(label string, r io.Reader) error {
@@ -269,7 +247,7 @@ func readLine(r *bufio.Reader) ([]byte, error) {
 
 func nextIsHeader(r *bufio.Reader) bool {
 	next, _ := r.Peek(80)
-	return isHeaderLine(next) || bytes.HasPrefix(next, []byte(">From "))
+	return article.BeginsField(next) || bytes.HasPrefix(next, []byte(">From "))
 }
 
 func unquoteFrom(line []byte) []byte {

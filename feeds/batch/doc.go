@@ -9,6 +9,6 @@
 //	then 1,234 octets: one article with LF line ends, no dot stuffing
 //
 // without anything between. Reader also takes batches with CRLF line ends, with
-// empty lines between articles, and compressed with gzip; Writer writes LF.
+// empty lines between articles, and packed with gzip, bzip2 or zstd; Writer writes LF.
 // Articles hold no LF but those of CRLF, so turning one into the other loses nothing.
 package batch

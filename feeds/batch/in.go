@@ -51,7 +51,7 @@ func In(ctx context.Context, r io.Reader, to Relayer, o agent.Origin, lim articl
 			return rep, nil
 		case errors.As(err, &ae):
 			rep.Refused++
-			refused(ae.Offset, err)
+			refused(ae.Offset, errors.New(ae.Why))
 			continue
 		case err != nil:
 			return rep, fmt.Errorf("read the batch at octet %d: %w", b.offset, err)

@@ -3,11 +3,12 @@ package batch
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
+
+	"github.com/litfass/litfass/article"
 )
 
 // DefaultMax is the largest article that a Reader hands out if Max is 0: octets.
@@ -36,21 +37,20 @@ type Reader struct {
 	offset int64 // octets of the (unpacked) batch read so far
 	begin  int64 // of the article that Next gave last
 	lost   bool  // looking for the next "#! rnews" after something else
+	single bool  // it is no batch, but one article
 }
 
-// NewReader begins a batch. One that is packed with gzip is unpacked; the error
-// says that its gzip header is broken.
+// NewReader begins a batch, packed or not: Unpack. The error says why it cannot be unpacked.
+// What begins with a header field is one article, as for INN's rnews.
 func NewReader(r io.Reader) (*Reader, error) {
-	br := bufio.NewReaderSize(r, 64<<10)
-	if magic, _ := br.Peek(2); bytes.Equal(magic, []byte{0x1f, 0x8b}) {
-		zr, err := gzip.NewReader(br)
-		if err != nil {
-			return nil, fmt.Errorf("batch: %w", err)
-		}
-		br = bufio.NewReaderSize(zr, 64<<10)
+	in, err := Unpack(r)
+	if err != nil {
+		return nil, err
 	}
-	return &Reader{r: br}, nil
+	head, _ := in.Peek(article.MaxName)
+	return &Reader{r: in, single: article.BeginsField(head)}, nil
 }
+
 
 // Offset is where the article that Next gave last begins in the batch, in octets.
 func (b *Reader) Offset() int64 { return b.begin }
@@ -59,13 +59,16 @@ func (b *Reader) Offset() int64 { return b.begin }
 // are, no dot stuffing; article.Normalize makes it wire form. It returns io.EOF
 // at the end and an *ArticleError for what is no article or too large a one.
 func (b *Reader) Next() ([]byte, error) {
-	n, err := b.header()
-	if err != nil {
-		return nil, err
-	}
 	limit := b.Max
 	if limit == 0 {
 		limit = DefaultMax
+	}
+	if b.single {
+		return b.rest(limit)
+	}
+	n, err := b.header()
+	if err != nil {
+		return nil, err
 	}
 	if n > int64(limit) {
 		skipped, err := io.CopyN(io.Discard, b.r, n)
@@ -80,6 +83,20 @@ func (b *Reader) Next() ([]byte, error) {
 	b.offset += int64(got)
 	if err != nil {
 		return nil, b.cut(n)
+	}
+	return text, nil
+}
+
+// rest is all that comes, as one article.
+func (b *Reader) rest(limit int) ([]byte, error) {
+	b.single = false
+	text, err := io.ReadAll(io.LimitReader(b.r, int64(limit)+1))
+	if b.offset += int64(len(text)); err != nil {
+		return nil, err
+	}
+	if len(text) > limit {
+		b.r.Reset(bytes.NewReader(nil))
+		return nil, &ArticleError{0, fmt.Sprintf("article of over %d octets, which is the limit", limit)}
 	}
 	return text, nil
 }
