@@ -51,7 +51,6 @@ func NewReader(r io.Reader) (*Reader, error) {
 	return &Reader{r: in, single: article.BeginsField(head)}, nil
 }
 
-
 // Offset is where the article that Next gave last begins in the batch, in octets.
 func (b *Reader) Offset() int64 { return b.begin }
 

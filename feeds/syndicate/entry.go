@@ -207,6 +207,12 @@ func (p *post) draft(body article.Body, w io.Writer) (*article.Draft, error) {
 	d := &article.Draft{Header: p.header(), Body: body}
 	boundary := "=_" + hash32(24, string(p.id))
 	enclosures := p.linked()
+	if len(enclosures)+len(p.files) == 0 && p.textOnly() {
+		kind, coding, text := encoded("text/plain", p.plainBody())
+		d.Header = append(d.Header, [2]string{"Content-Type", kind}, [2]string{"Content-Transfer-Encoding", coding})
+		_, err := w.Write(text)
+		return d, err
+	}
 	if len(enclosures)+len(p.files) == 0 {
 		d.Header = append(d.Header, [2]string{"Content-Type", "multipart/alternative;\r\n boundary=\"" + boundary + "\""})
 		return d, p.alternative(w, boundary)
@@ -250,25 +256,32 @@ func mimeHeader(contentType string, more ...string) textproto.MIMEHeader {
 	return h
 }
 
-// alternative writes the text and the HTML. What is ASCII in short lines travels as it
-// is.
+// textOnly says whether HTML would add nothing to the text; newsreaders that know no
+// parts then show nothing odd.
+func (p *post) textOnly() bool { return !strings.Contains(p.page.Safe, "<") }
+
+// encoded is a text as a part of an article, with its type and coding. What is ASCII in
+// short lines travels as it is.
+func encoded(kind, text string) (typ, coding string, out []byte) {
+	var b bytes.Buffer
+	if coding = "7bit"; sevenBit(text) {
+		writeCRLF(&b, text)
+	} else {
+		coding = "quoted-printable"
+		q := quotedprintable.NewWriter(&b)
+		_, _ = io.WriteString(q, text) // into memory; it makes CRLF of line ends
+		_ = q.Close()
+	}
+	return kind + "; charset=utf-8", coding, b.Bytes()
+}
+
+// alternative writes the text and the HTML.
 func (p *post) alternative(w io.Writer, boundary string) error {
 	var b bytes.Buffer
 	b.Grow(2*len(p.page.Text) + 2*len(p.page.Safe) + 1024)
 	for _, part := range [...][2]string{{"text/plain", p.plainBody()}, {"text/html", p.htmlBody()}} {
-		coding := "7bit"
-		if !sevenBit(part[1]) {
-			coding = "quoted-printable"
-		}
-		fmt.Fprintf(&b, "--%s\r\nContent-Type: %s; charset=utf-8\r\nContent-Transfer-Encoding: %s\r\n\r\n", boundary, part[0], coding)
-		if coding == "7bit" {
-			writeCRLF(&b, part[1])
-		} else {
-			q := quotedprintable.NewWriter(&b)
-			_, _ = io.WriteString(q, part[1]) // into memory; it makes CRLF of line ends
-			_ = q.Close()
-		}
-		b.WriteString("\r\n")
+		kind, coding, text := encoded(part[0], part[1])
+		fmt.Fprintf(&b, "--%s\r\nContent-Type: %s\r\nContent-Transfer-Encoding: %s\r\n\r\n%s\r\n", boundary, kind, coding, text)
 	}
 	fmt.Fprintf(&b, "--%s--\r\n", boundary)
 	_, err := w.Write(b.Bytes())
@@ -307,7 +320,9 @@ func writeCRLF(b *bytes.Buffer, s string) {
 func (p *post) plainBody() string {
 	var b strings.Builder
 	b.Grow(len(p.page.Text) + 512)
-	wrap(&b, strings.TrimSpace(p.page.Text))
+	if text := strings.TrimSpace(p.page.Text); text != "" {
+		wrap(&b, text)
+	}
 	for i, l := range p.page.Links {
 		if i == 0 {
 			b.WriteByte('\n')
@@ -315,12 +330,18 @@ func (p *post) plainBody() string {
 		fmt.Fprintf(&b, "[%d] %s\n", i+1, l)
 	}
 	if l := webLink(p.entry.Link); l != "" {
-		b.WriteString("\n" + l + "\n")
+		if b.Len() > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(l + "\n")
 	}
 	for _, e := range p.linked() {
 		fmt.Fprintf(&b, "\nEnclosure: %s (%s%s)\n", e.URL, e.Type, sizeText(e.Length))
 	}
-	fmt.Fprintf(&b, "\n-- \n%s\n", oneLine(p.feed.Title+" "+p.feedURL))
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	fmt.Fprintf(&b, "-- \n%s\n", oneLine(p.feed.Title+" "+p.feedURL))
 	return b.String()
 }
 

@@ -255,3 +255,36 @@ func TestSlowOrigin(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestTextAlone: an entry whose HTML would say no more than its text is plain text, for
+// newsreaders that know no parts.
+func TestTextAlone(t *testing.T) {
+	o, n, _ := start(t)
+	o.set("<item><guid>1</guid><title>link only</title><link>http://o.example/1</link></item>",
+		"<item><guid>2</guid><title>words</title><description>Grüße, nur Text</description></item>",
+		"<item><guid>3</guid><title>nothing</title></item>",
+		"<item><guid>4</guid><title>marked</title><description>&lt;b&gt;x&lt;/b&gt;</description></item>")
+	s, err := n.Add(context.Background(), o.URL+"/feed.xml", "mesh.news", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"link only": "http://o.example/1\r\n\r\n", "words": "Gr=C3=BC=C3=9Fe, nur Text\r\n\r\n", "nothing": "",
+	}
+	for _, a := range n.all(t) {
+		text, alone := want[a.Overview().Subject]
+		kind := "multipart/alternative"
+		if alone {
+			kind = "text/plain; charset=utf-8"
+		}
+		if !strings.HasPrefix(a.Get("Content-Type"), kind) {
+			t.Errorf("%s: %s", a.Overview().Subject, a.Get("Content-Type"))
+		}
+		if body := string(a.Body()); alone && (!strings.HasPrefix(body, text+"-- \r\n") && !strings.HasPrefix(body, text+"--=20\r\n") || !strings.HasSuffix(body, s.URL+"\r\n")) {
+			t.Errorf("%s: %q", a.Overview().Subject, body)
+		}
+	}
+	if s.Entries != 4 {
+		t.Errorf("%d entries", s.Entries)
+	}
+}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/mmcdole/gofeed"
+
+	"github.com/litfass/litfass/article"
 )
 
 // Feed is one parsed document, whatever its format was.
@@ -156,7 +158,7 @@ func entry(it *gofeed.Item) Entry {
 			}
 		}
 	}
-	e.Published, e.Updated = sane(it.PublishedParsed), sane(it.UpdatedParsed)
+	e.Published, e.Updated = dateOf(it.Published, it.PublishedParsed), dateOf(it.Updated, it.UpdatedParsed)
 	e.BadDate = it.Published != "" && e.Published.IsZero() || it.Updated != "" && e.Updated.IsZero()
 	for _, c := range it.Enclosures {
 		if c != nil && c.URL != "" {
@@ -216,6 +218,16 @@ func (e *Entry) complete() {
 func octets(s string) int64 {
 	n, _ := strconv.ParseInt(strings.TrimSpace(s), 10, 64)
 	return max(n, 0)
+}
+
+// dateOf is a date as gofeed read it, or as articles write theirs, which it does not all read.
+func dateOf(text string, t *time.Time) time.Time {
+	if t == nil {
+		if d, err := article.ParseDate(text); err == nil {
+			t = &d
+		}
+	}
+	return sane(t)
 }
 
 // sane drops dates that no feed entry has: years 0 and 9999 were seen.

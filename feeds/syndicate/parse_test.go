@@ -40,6 +40,27 @@ func TestParseForms(t *testing.T) {
 	}
 }
 
+// TestDates: forms that RSS allows or that are met, and some that say nothing.
+func TestDates(t *testing.T) {
+	for text, want := range map[string]string{
+		"Fri, 27 Nov 2026 10:00:00 EST": "2026-11-27T15:00:00Z", "27 Nov 2026 10:00 +0530": "2026-11-27T04:30:00Z", "27 Nov 26 10:00 GMT": "2026-11-27T10:00:00Z",
+		"2026-11-27T10:00:00+09:00": "2026-11-27T01:00:00Z", "2026-11-27 10:00:00": "2026-11-27T10:00:00Z", "Fri, 27 November 2026 10:00:00 GMT": "2026-11-27T10:00:00Z",
+		"Freitag, 27 Nov 2026 10:00:00 +0100": "2026-11-27T09:00:00Z", "Fri, 27 Nov 2026 25:00:00 GMT": "", "Mon, 01 Jan 0001 00:00:00 GMT": "", "soon": "",
+	} {
+		f, err := Parse([]byte("<rss><channel><title>T</title><item><title>x</title><pubDate>"+text+"</pubDate></item></channel></rss>"), "", Bounds{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, e := "", f.Entries[0]
+		if !e.Published.IsZero() {
+			got = e.Published.Format(time.RFC3339)
+		}
+		if got != want || e.BadDate != (want == "") {
+			t.Errorf("%q: %q, bad %v, want %q", text, got, e.BadDate, want)
+		}
+	}
+}
+
 func utf16le(s string) string {
 	out := []byte{0xff, 0xfe}
 	for _, r := range s {
