@@ -86,6 +86,30 @@ func TestVectorTrust(t *testing.T) {
 	}
 }
 
+// TestSpoiltCopy: who brings the file of a statement that is here is told if a signature
+// in it does not hold; from peers such a copy costs no check, and changes nothing.
+func TestSpoiltCopy(t *testing.T) {
+	v := loadVectors(t)
+	l := testLedger(t, &clock{v.Trust.Decisions[0].Now})
+	good := v.statement(t, "owner-incept")
+	l.mustApply(t, good)
+	last := len(good.Text()) - 3 // before the last character, whose low bits say nothing, and LF
+	flip := byte('A')
+	if good.Text()[last] == flip {
+		flip = 'B'
+	}
+	bad, err := ParseStatement(good.Text()[:last] + string(flip) + good.Text()[last+1:])
+	if err != nil || bad.Digest() != good.Digest() {
+		t.Fatal(err)
+	}
+	if out := l.mustApply(t, bad, good); out.Fates[0] != Refused || out.Errs[0] == nil || out.Fates[1] != Known {
+		t.Errorf("%+v", out)
+	}
+	if out, err := l.Apply("box", []*Statement{bad}); err != nil || out.Fates[0] != Known {
+		t.Errorf("from a peer: %+v, %v", out, err)
+	}
+}
+
 func TestVectorChain(t *testing.T) {
 	v := loadVectors(t)
 	for _, skip := range []int{-1, 1} {
