@@ -8,4 +8,11 @@
 // tables in memory of what is not yet in the index. A second goroutine, the
 // keeper, writes full or old tails to the index in one transaction each. Readers
 // ask the tails, then the index; they take no lock while they read from disk.
+//
+// Where what is: commit.go the committer, tail.go and recent.go what is in memory,
+// checkpoint.go the keeper, index.go opening the index, replay.go bringing it up to
+// the log; segment.go, chains.go and record.go the log, meta.go and marks.go the meta
+// log; history.go and lookups.go ids, rows.go the rows of groups; read.go, ranges.go
+// and since.go what readers ask; expire.go, room.go, compact.go and forget.go how
+// things go; check.go whether all of it agrees.
 package local

@@ -3,7 +3,9 @@ package local
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/litfass/litfass/article"
@@ -456,4 +458,64 @@ func (s *Spool) onDisk(num uint32) bool {
 		f.Close()
 	}
 	return err == nil
+}
+
+// Group implements spool.Reader.
+func (s *Spool) Group(ctx context.Context, name article.Group) (spool.GroupInfo, error) {
+	if err := s.rlock(ctx); err != nil {
+		return spool.GroupInfo{}, err
+	}
+	defer s.mu.RUnlock()
+	if g := s.groups[name]; g != nil {
+		return g.info, nil
+	}
+	return spool.GroupInfo{}, fmt.Errorf("group %s: %w", name, spool.ErrNotFound)
+}
+
+// Groups implements spool.Reader.
+//
+// It looks at a batch of groups at a time, so that a list of 100,000 costs no
+// memory: a group made or removed meanwhile may or may not be among them.
+func (s *Spool) Groups(ctx context.Context) iter.Seq2[spool.GroupInfo, error] {
+	return func(yield func(spool.GroupInfo, error) bool) {
+		var batch [64]spool.GroupInfo
+		var all []*group
+		for at := 0; at == 0 || at < len(all); at += len(batch) {
+			if err := s.rlock(ctx); err != nil {
+				yield(spool.GroupInfo{}, err)
+				return
+			}
+			if at == 0 {
+				all = s.byName()
+			}
+			n := 0
+			for _, g := range all[min(at, len(all)):min(at+len(batch), len(all))] {
+				if !g.gone {
+					batch[n] = g.info
+					n++
+				}
+			}
+			s.mu.RUnlock()
+			for _, info := range batch[:n] {
+				if !yield(info, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// byName returns the groups in order; s.mu is held. The order is kept until a
+// group is made or removed.
+func (s *Spool) byName() []*group {
+	if p := s.sorted.Load(); p != nil {
+		return *p
+	}
+	all := make([]*group, 0, len(s.groups))
+	for _, g := range s.groups {
+		all = append(all, g)
+	}
+	slices.SortFunc(all, func(a, b *group) int { return strings.Compare(string(a.info.Name), string(b.info.Name)) })
+	s.sorted.Store(&all)
+	return all
 }

@@ -1,9 +1,14 @@
 package local
 
 import (
+	"context"
+	"fmt"
 	"sync"
 
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/spool"
 )
 
 // lookups answers "where is this id" in one read transaction that lasts from one
@@ -77,4 +82,62 @@ func (s *Spool) lookup(h hash, ask []uint32) (k known, ok, done bool, err error)
 		}
 	}
 	return known{}, false, true, nil
+}
+
+// Lookup implements spool.History.
+func (s *Spool) Lookup(ctx context.Context, id article.ID) (spool.State, error) {
+	if err := s.rlock(ctx); err != nil {
+		return 0, err
+	}
+	s.mu.RUnlock()
+	k, ok, err := s.known(id.Hash())
+	if err != nil || !ok {
+		return spool.Unknown, err
+	}
+	return k.state(s.cfg.Now().Unix()), nil
+}
+
+// known asks history for an id: tails, filters, then the index.
+func (s *Spool) known(h hash) (known, bool, error) {
+	var few [16]uint32
+	ask := few[:0]
+	s.mu.RLock()
+	k, ok := s.live.ids[h]
+	if !ok && s.frozen != nil {
+		k, ok = s.frozen.ids[h]
+	}
+	if !ok {
+		for i := len(s.shards) - 1; i >= 0; i-- {
+			if s.shards[i].filt.perhaps(h) {
+				ask = append(ask, s.shards[i].id)
+			}
+		}
+	}
+	s.mu.RUnlock()
+	if ok || len(ask) == 0 {
+		return k, ok, nil
+	}
+	k, ok, done, err := s.lookup(h, ask)
+	if err != nil {
+		return known{}, false, fmt.Errorf("ask history: %w", err)
+	}
+	if done {
+		return k, ok, nil
+	}
+	err = s.view(func(tx *bolt.Tx) error {
+		all := tx.Bucket(bktHist)
+		for _, id := range ask {
+			if b := all.Bucket(key32(id)); b != nil {
+				if v := b.Get(h[:]); v != nil {
+					k, ok = decodeKnown(v)
+					return nil
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return known{}, false, fmt.Errorf("ask history: %w", err)
+	}
+	return k, ok, nil
 }
