@@ -43,15 +43,10 @@ func TestForgedAndReplayed(t *testing.T) {
 	if err := there.spool.PutGroups(context.Background(), spool.GroupInfo{Name: "mesh.other", Status: spool.PostOpen}); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := here.keys.NewIdentity("anna", "geheim"); err != nil {
-		t.Fatal(err)
-	}
+	here.person("anna")
 	flood(boxes)
-	id, err := here.post("anna")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := openID(t, here, id)
+	id := here.posts("anna")
+	a := here.open(id)
 	sig := a.Get("Article-Signature")
 	for _, c := range []struct{ what, old, new string }{
 		{"another sender", "From: A <a@x.mesh>", "From: Bob <bob@x.mesh>"},
@@ -81,9 +76,7 @@ func TestCancelByStranger(t *testing.T) {
 	b := boxes[0]
 	ctx := context.Background()
 	for _, name := range []string{"anna", "mallory"} {
-		if _, _, err := b.keys.NewIdentity(name, "x"); err != nil {
-			t.Fatal(err)
-		}
+		b.person(name)
 	}
 	control := &agent.Control{Agent: b.agent}
 	obey := func() {
@@ -114,10 +107,7 @@ func TestCancelByStranger(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	id, err := b.post("anna")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id := b.posts("anna")
 	cancel("mallory", id)
 	obey()
 	if !b.has(id) {
@@ -136,23 +126,15 @@ func TestRevocationHeldBack(t *testing.T) {
 	clock := testStart
 	boxes := mesh(t, 2, false, &clock)
 	here, there := boxes[0], boxes[1]
-	id, words, err := here.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, words := here.person("anna")
 	flood(boxes)
 	here.links = nil // the liar between them passes on nothing from here on
-	bad := time.Unix(clock, 0)
+	bad := clock
 	clock += 60
-	stolen, err := here.post("anna")
-	if err != nil {
-		t.Fatal(err)
-	}
+	stolen := here.posts("anna")
 	clock += 60
-	if _, err := here.keys.Recover(id, strings.Join(words, " "), "anna", "neu", nil, &bad); err != nil {
-		t.Fatal(err)
-	}
-	if err := there.relay(openID(t, here, stolen)); err != nil || !there.has(stolen) {
+	here.recovers(id, words, bad)
+	if err := there.relay(here.open(stolen)); err != nil || !there.has(stolen) {
 		t.Fatal("without the news the thief's article is taken, that is what the liar is after:", err)
 	}
 	srv := httptest.NewServer(Handler(here.keys.Ledger))
@@ -173,11 +155,8 @@ func TestRevocationHeldBack(t *testing.T) {
 	if err != nil || r != string(pki.ResultDisputed) {
 		t.Errorf("what came in between is %s, want disputed (%v)", r, err)
 	}
-	next, err := here.post("anna")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := there.relay(openID(t, here, next)); err != nil || !there.has(next) {
+	next := here.posts("anna")
+	if err := there.relay(here.open(next)); err != nil || !there.has(next) {
 		t.Error("the owner can not post after all:", err)
 	}
 }

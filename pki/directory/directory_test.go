@@ -1,178 +1,20 @@
 package directory
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
-	"github.com/litfass/litfass/internal/state"
 	"github.com/litfass/litfass/pki"
 	"github.com/litfass/litfass/spool"
-	"github.com/litfass/litfass/spool/spooltest"
 )
-
-const testStart = int64(1_800_000_000)
-
-// box is one node, in memory but for its databases.
-type box struct {
-	t       testing.TB
-	name    string
-	clock   *int64
-	keys    *pki.Keyring
-	spool   spool.Store
-	agent   *agent.Agent
-	follow  *Follower
-	publish *Publisher
-	seen    spool.Seq
-	links   []*box
-	sent    map[*box]spool.Seq
-	down    bool
-}
-
-func newBox(t testing.TB, name string, clock *int64) *box {
-	t.Helper()
-	dir := t.TempDir()
-	db, err := state.Open(filepath.Join(dir, "pki.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	now := func() time.Time { return time.Unix(*clock, 0) }
-	ledger, err := pki.Open(db, now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys, err := pki.OpenKeyring(filepath.Join(dir, "keys"), ledger)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sdb, err := state.Open(filepath.Join(dir, "state.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { sdb.Close() })
-	b := &box{t: t, name: name, clock: clock, keys: keys, spool: spooltest.NewMem(), sent: map[*box]spool.Seq{}}
-	t.Cleanup(func() { b.spool.Close() })
-	ctx := context.Background()
-	if err := MakeGroups(ctx, b.spool, "mesh"); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.spool.PutGroups(ctx, spool.GroupInfo{Name: "mesh.talk", Status: spool.PostOpen, Require: "known"}); err != nil {
-		t.Fatal(err)
-	}
-	b.agent = &agent.Agent{Host: name + ".mesh", Spool: b.spool, State: sdb, Keys: keys, Filters: []agent.Filter{Filter{Prefix: "mesh", Ledger: ledger}}, Now: now,
-		Peers: agent.PeerList{{Name: "peer"}, {Name: "spoiler"}}, Policy: agent.Policy{Anonymous: map[string]string{"nntp": "post"}}}
-	b.follow = &Follower{Prefix: "mesh", Spool: b.spool, Ledger: ledger}
-	b.publish = &Publisher{Prefix: "mesh", Host: name + ".mesh", Ledger: ledger, Agent: b.agent}
-	return b
-}
-
-// work publishes, follows, and sends to the neighbours what they have not got; it
-// says whether anything moved.
-func (b *box) work() (moved bool) {
-	ctx := context.Background()
-	if b.down {
-		return false
-	}
-	if err := b.publish.Once(ctx); err != nil {
-		b.t.Fatal(err)
-	}
-	for e, err := range b.spool.Since(ctx, b.seen) {
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		if err := b.follow.Follow(ctx, e); err != nil {
-			b.t.Fatal(err)
-		}
-		b.seen, moved = e.Seq, true
-	}
-	for _, to := range b.links {
-		if to.down {
-			continue
-		}
-		for e, err := range b.spool.Since(ctx, b.sent[to]) {
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			a, err := b.spool.Open(ctx, e.Seq)
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			to.relay(a)
-			b.sent[to], moved = e.Seq, true
-		}
-	}
-	return moved
-}
-
-func (b *box) relay(a *article.Article) error {
-	_, err := b.agent.Relay(context.Background(), a.Wire(), agent.Origin{Door: "nntp", Peer: "peer"})
-	return err
-}
-
-// flood lets all boxes work until nothing moves.
-func flood(boxes []*box) {
-	for moved := true; moved; {
-		moved = false
-		for _, b := range boxes {
-			moved = b.work() || moved
-		}
-	}
-}
-
-// mesh links boxes in a line, or in a ring, and lets all trust the first one.
-func mesh(t testing.TB, n int, ring bool, clock *int64) []*box {
-	var out []*box
-	for i := range n {
-		out = append(out, newBox(t, fmt.Sprintf("box%d", i), clock))
-	}
-	for i, b := range out {
-		if i+1 < n || ring {
-			next := out[(i+1)%n]
-			b.links, next.links = append(b.links, next), append(next.links, b)
-		}
-		if err := b.keys.Ledger.Trust(pki.Anchor{ID: out[0].keys.NodeID(), Purpose: "*", Scope: "*", Depth: 4}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return out
-}
-
-// post lets an account of a box post to mesh.talk.
-func (b *box) post(account string) (article.ID, error) {
-	d := &article.Draft{Header: [][2]string{{"From", "A <a@x.mesh>"}, {"Newsgroups", "mesh.talk"}, {"Subject", "Hallo"}},
-		Body: bytes.NewReader([]byte("Hallo\r\n"))}
-	// Signed as the account's device; the door's login is not what is tested here.
-	h, used, err := b.keys.Signer(context.Background(), account, "post")
-	if err != nil {
-		return "", err
-	}
-	id := article.ID("<" + fmt.Sprintf("%020d", time.Now().UnixNano()) + ".sig-" + h + "@" + b.name + ".mesh>")
-	d.Set("Message-ID", string(id))
-	d.Set("Date", article.FormatDate(time.Unix(*b.clock, 0)))
-	if err := b.keys.SignDraft(context.Background(), d, account, used); err != nil {
-		return "", err
-	}
-	_, err = b.agent.Inject(context.Background(), d, agent.Origin{Door: "control"})
-	return id, err
-}
-
-func (b *box) has(id article.ID) bool {
-	st, err := b.spool.Lookup(context.Background(), id)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	return st == spool.Stored
-}
 
 // TestReach: a revocation posted at one end bars the key at the other as soon as
 // the flood arrives; a node that was off line a week catches up before it judges.
@@ -185,16 +27,10 @@ func TestReach(t *testing.T) {
 			clock := testStart
 			boxes := mesh(t, 10, shape.ring, &clock)
 			first, last := boxes[0], boxes[9]
-			id, words, err := first.keys.NewIdentity("anna", "geheim")
-			if err != nil {
-				t.Fatal(err)
-			}
+			id, words := first.person("anna")
 			flood(boxes)
 			clock += 60
-			good, err := first.post("anna")
-			if err != nil {
-				t.Fatal(err)
-			}
+			good := first.posts("anna")
 			flood(boxes)
 			if !last.has(good) {
 				t.Fatal("her article did not reach the other end, where known signers are wanted")
@@ -204,23 +40,16 @@ func TestReach(t *testing.T) {
 				sleeper.down = true // in a line it would cut the mesh in two
 			}
 			clock += 7 * 24 * 3600
-			bad := time.Unix(clock-3600, 0)
-			stolen, err := first.post("anna") // the thief has her device; it has not left the box yet
-			if err != nil {
-				t.Fatal(err)
-			}
-			a := openID(t, first, stolen)
-			if _, err := first.keys.Recover(id, strings.Join(words, " "), "anna", "neu", nil, &bad); err != nil {
-				t.Fatal(err)
-			}
-			if err := first.publish.Once(context.Background()); err != nil {
-				t.Fatal(err)
-			}
+			bad := clock - 3600
+			stolen := first.posts("anna") // the thief has her device; it has not left the box yet
+			a := first.open(stolen)
+			first.recovers(id, words, bad)
+			first.publishes()
 			for _, next := range first.links { // what the thief signed comes later
 				first.sent[next] = first.spool.Last()
 				for s := range first.spool.Since(context.Background(), 0) {
 					if s.ID != stolen {
-						if err := next.relay(openID(t, first, s.ID)); err != nil && !duplicate(err) {
+						if err := next.relay(first.open(s.ID)); err != nil && !duplicate(err) {
 							t.Fatal(err)
 						}
 					}
@@ -245,40 +74,20 @@ func TestReach(t *testing.T) {
 	}
 }
 
-func duplicate(err error) bool {
-	r, ok := err.(*agent.Refusal)
-	return ok && r.Reason == agent.Duplicate
-}
-
-func openID(t *testing.T, b *box, id article.ID) *article.Article {
-	t.Helper()
-	e, err := b.spool.ByID(context.Background(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a, err := b.spool.Open(context.Background(), e.Seq)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
 // TestUnknownKeyWaits: where a known signer is wanted, an article by an unknown key
 // waits unseen and comes in when the statements do.
 func TestUnknownKeyWaits(t *testing.T) {
 	clock := testStart
 	boxes := mesh(t, 2, false, &clock)
 	boxes[0].links, boxes[1].links = nil, nil
-	if _, _, err := boxes[0].keys.NewIdentity("anna", "geheim"); err != nil {
-		t.Fatal(err)
-	}
+	boxes[0].person("anna")
 	boxes[0].work()
 	clock += 10
 	id, err := boxes[0].post("anna")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := boxes[1].relay(openID(t, boxes[0], id)); err != nil && boxes[1].has(id) {
+	if err := boxes[1].relay(boxes[0].open(id)); err != nil && boxes[1].has(id) {
 		t.Fatal(err)
 	}
 	if boxes[1].has(id) {
@@ -288,7 +97,7 @@ func TestUnknownKeyWaits(t *testing.T) {
 	boxes[0].sent[boxes[1]] = 0
 	for e := range boxes[0].spool.Since(context.Background(), 0) {
 		if e.ID != id {
-			_ = boxes[1].relay(openID(t, boxes[0], e.ID))
+			_ = boxes[1].relay(boxes[0].open(e.ID))
 		}
 	}
 	boxes[1].work()
@@ -310,10 +119,7 @@ func get(t *testing.T, h http.Handler, path string) (int, string, http.Header) {
 func TestHTTP(t *testing.T) {
 	clock := testStart
 	b, c := newBox(t, "one", &clock), newBox(t, "two", &clock)
-	id, _, err := b.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, _ := b.person("anna")
 	h := Handler(b.keys.Ledger)
 	code, text, _ := get(t, h, Path+"id/"+id.String())
 	list, err := pki.ParseStatements(text)
@@ -361,10 +167,7 @@ func TestHTTP(t *testing.T) {
 func TestFilter(t *testing.T) {
 	clock := testStart
 	b := newBox(t, "one", &clock)
-	id, _, err := b.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, _ := b.person("anna")
 	list, err := b.keys.Ledger.ByIdentity(id)
 	if err != nil {
 		t.Fatal(err)
@@ -401,13 +204,8 @@ func TestCatchesUp(t *testing.T) {
 	clock := testStart
 	boxes := mesh(t, 2, false, &clock)
 	here, sleeper := boxes[0], boxes[1]
-	id, words, err := here.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := sleeper.keys.NewIdentity("bob", "geheim"); err != nil {
-		t.Fatal(err)
-	}
+	id, words := here.person("anna")
+	sleeper.person("bob")
 	flood(boxes)
 	if err := sleeper.keys.Ledger.Alive(); err != nil {
 		t.Fatal(err)
@@ -418,15 +216,10 @@ func TestCatchesUp(t *testing.T) {
 		t.Error("away for", away, err)
 	}
 	sleeper.keys.Ledger.CatchUp(true)
-	bad := time.Unix(clock-3600, 0)
-	stolen, err := here.post("anna")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := openID(t, here, stolen)
-	if _, err := here.keys.Recover(id, strings.Join(words, " "), "anna", "neu", nil, &bad); err != nil {
-		t.Fatal(err)
-	}
+	bad := clock - 3600
+	stolen := here.posts("anna")
+	a := here.open(stolen)
+	here.recovers(id, words, bad)
 	if err := sleeper.relay(a); err != nil || sleeper.has(stolen) {
 		t.Error("it judges before it knows:", err)
 	}
@@ -453,10 +246,7 @@ func TestRevocations(t *testing.T) {
 	clock := testStart
 	b := newBox(t, "one", &clock)
 	ctx := context.Background()
-	id, _, err := b.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, _ := b.person("anna")
 	list, err := b.keys.Ledger.ByIdentity(id)
 	if err != nil {
 		t.Fatal(err)
@@ -504,33 +294,23 @@ func TestRevokedWhenTaken(t *testing.T) {
 	clock := testStart
 	boxes := mesh(t, 2, false, &clock)
 	here, there := boxes[0], boxes[1]
-	id, words, err := here.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, words := here.person("anna")
 	flood(boxes)
 	clock += 3600
-	stolen, err := here.post("anna")
-	if err != nil {
-		t.Fatal(err)
-	}
-	bad := time.Unix(clock-60, 0)
-	if _, err := here.keys.Recover(id, strings.Join(words, " "), "anna", "neu", nil, &bad); err != nil {
-		t.Fatal(err)
-	}
-	if err := here.publish.Once(context.Background()); err != nil {
-		t.Fatal(err)
-	}
+	stolen := here.posts("anna")
+	bad := clock - 60
+	here.recovers(id, words, bad)
+	here.publishes()
 	news, err := Revocations(context.Background(), here.spool, "mesh", here.sent[there])
 	if err != nil || len(news) == 0 {
 		t.Fatal(len(news), err)
 	}
 	for _, e := range news {
-		if err := there.relay(openID(t, here, e.ID)); err != nil {
+		if err := there.relay(here.open(e.ID)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := there.relay(openID(t, here, stolen)); err == nil || there.has(stolen) {
+	if err := there.relay(here.open(stolen)); err == nil || there.has(stolen) {
 		t.Error("the stolen key's article is taken right after the revocation:", err)
 	}
 }

@@ -35,10 +35,7 @@ func TestFetch(t *testing.T) {
 		}
 		return got
 	}
-	first, _, err := a.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	first, _ := a.person("anna")
 	if got := pull(); !got.Whole || got.Taken < 4 {
 		t.Fatalf("%+v", got)
 	}
@@ -48,10 +45,7 @@ func TestFetch(t *testing.T) {
 	if got := pull(); got.Whole || got.Taken != 0 {
 		t.Fatalf("%+v", got)
 	}
-	second, _, err := a.keys.NewIdentity("bert", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	second, _ := a.person("bert")
 	if got := pull(); got.Whole || got.Taken == 0 {
 		t.Fatalf("%+v", got)
 	}

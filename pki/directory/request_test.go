@@ -57,9 +57,7 @@ func TestRequest(t *testing.T) {
 	last := boxes[2]
 	boxes[1].links = []*box{boxes[0]}
 	last.links = nil
-	if _, _, err := boxes[0].keys.NewIdentity("anna", "geheim"); err != nil {
-		t.Fatal(err)
-	}
+	boxes[0].person("anna")
 	flood(boxes)
 	clock += 10
 	id, err := boxes[0].post("anna")
@@ -71,7 +69,7 @@ func TestRequest(t *testing.T) {
 	for i, b := range boxes {
 		at[i] = told(t, b, rs[i], 0)
 	}
-	if err := last.relay(openID(t, boxes[0], id)); err != nil {
+	if err := last.relay(boxes[0].open(id)); err != nil {
 		t.Fatal(err)
 	}
 	once(t, rs[2])
@@ -86,7 +84,7 @@ func TestRequest(t *testing.T) {
 	if n := in(t, last, groupRequest); n != 1 || fetched != 1 {
 		t.Fatalf("it asked %d times in articles, %d times its neighbours' directories", n, fetched)
 	}
-	_ = last.relay(openID(t, boxes[0], id)) // nor does the next article make it ask again
+	_ = last.relay(boxes[0].open(id)) // nor does the next article make it ask again
 	clock += 2 * int64(requestWait/time.Second)
 	once(t, rs[2])
 	if n := in(t, last, groupRequest); n != 1 {

@@ -32,10 +32,7 @@ func sshString(parts ...[]byte) (out []byte) {
 func TestLender(t *testing.T) {
 	clock := testStart
 	b := newBox(t, "one", &clock)
-	id, _, err := b.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	id, _ := b.person("anna")
 	if _, err := b.keys.Lend("anna", "falsch"); err == nil {
 		t.Fatal("lent without the password")
 	}
@@ -163,10 +160,7 @@ func selfSigned(t testing.TB, dir, host string, ca bool) (string, pki.Subject) {
 func TestCertDir(t *testing.T) {
 	clock := testStart
 	b := newBox(t, "one", &clock)
-	user, _, err := b.keys.NewIdentity("anna", "geheim")
-	if err != nil {
-		t.Fatal(err)
-	}
+	user, _ := b.person("anna")
 	dir := t.TempDir()
 	var files []string
 	for _, c := range []struct {
