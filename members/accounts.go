@@ -195,10 +195,8 @@ func (b *Book) Get(_ context.Context, name string) (Account, error) {
 	b.mu.Lock() // held over the read, so that no change slips in between
 	defer b.mu.Unlock()
 	a, err := b.table().Get(name)
-	if errors.Is(err, state.ErrNotFound) {
-		return a, ErrNotFound
-	} else if err != nil {
-		return a, err
+	if err != nil {
+		return a, absent(err)
 	}
 	if b.cache == nil || len(b.cache) >= 4096 {
 		b.cache = make(map[string]Account)
@@ -235,27 +233,40 @@ func (b *Book) List(context.Context) ([]Account, error) {
 // Change changes an account; f's error is returned and nothing is written. Name,
 // Hash and Scram stay as they are. f may be called more than once.
 func (b *Book) Change(_ context.Context, name string, f func(*Account) error) error {
-	defer b.forget()
-	return b.DB.Update(func(tx *state.Tx) error {
-		a, err := b.table().In(tx, name)
-		if errors.Is(err, state.ErrNotFound) {
-			return ErrNotFound
-		} else if err != nil {
-			return err
-		}
-		old := a
-		if err := f(&a); err != nil {
+	return b.update(name, func(tx *state.Tx, a *Account) error {
+		old := *a
+		if err := f(a); err != nil {
 			return err
 		}
 		a.Name, a.Hash, a.Scram = old.Name, old.Hash, old.Scram
 		if err := a.check(); err != nil {
 			return err
 		}
-		if err := claimEmail(tx, old.Email, a.Email, name); err != nil {
+		return claimEmail(tx, old.Email, a.Email, name)
+	})
+}
+
+// update writes what f makes of an account.
+func (b *Book) update(name string, f func(*state.Tx, *Account) error) error {
+	defer b.forget()
+	return b.DB.Update(func(tx *state.Tx) error {
+		a, err := b.table().In(tx, name)
+		if err != nil {
+			return absent(err)
+		}
+		if err := f(tx, &a); err != nil {
 			return err
 		}
 		return b.table().PutIn(tx, name, a)
 	})
+}
+
+// absent says in this package's words that there is no such row.
+func absent(err error) error {
+	if errors.Is(err, state.ErrNotFound) {
+		return ErrNotFound
+	}
+	return err
 }
 
 // Ban bars an account until then (Forever: without end); a time past lifts it.
@@ -272,16 +283,9 @@ func (b *Book) Passwd(ctx context.Context, name, password string) error {
 	if err := b.setPassword(ctx, &made, password); err != nil {
 		return err
 	}
-	defer b.forget()
-	return b.DB.Update(func(tx *state.Tx) error {
-		a, err := b.table().In(tx, name)
-		if errors.Is(err, state.ErrNotFound) {
-			return ErrNotFound
-		} else if err != nil {
-			return err
-		}
+	return b.update(name, func(_ *state.Tx, a *Account) error {
 		a.Hash, a.Scram = made.Hash, made.Scram
-		return b.table().PutIn(tx, name, a)
+		return nil
 	})
 }
 
@@ -291,10 +295,8 @@ func (b *Book) Remove(_ context.Context, name string) error {
 	defer b.forget()
 	return b.DB.Update(func(tx *state.Tx) error {
 		a, err := b.table().In(tx, name)
-		if errors.Is(err, state.ErrNotFound) {
-			return ErrNotFound
-		} else if err != nil {
-			return err
+		if err != nil {
+			return absent(err)
 		}
 		if err := claimEmail(tx, a.Email, "", name); err != nil {
 			return err

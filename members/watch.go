@@ -194,10 +194,7 @@ func (b *Book) KeepDraft(_ context.Context, account string, d Draft) error {
 // Draft returns a draft, or ErrNotFound.
 func (b *Book) Draft(_ context.Context, account, id string) (Draft, error) {
 	d, err := b.drafts().Get(readKey(account, id))
-	if errors.Is(err, state.ErrNotFound) {
-		return d, ErrNotFound
-	}
-	return d, err
+	return d, absent(err)
 }
 
 // DropDraft removes a draft; one that is not there is no error, and costs no write.
