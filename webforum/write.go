@@ -12,7 +12,6 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
-	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -654,7 +653,7 @@ func (v *visitor) upload(c *composed, p *multipart.Part, left *int64) error {
 	}
 	*left -= n
 	u := upload{name: content.CleanName(p.FileName()), data: buf}
-	if u.typ = mime.TypeByExtension(strings.ToLower(path.Ext(u.name))); u.typ == "" {
+	if u.typ = content.TypeByName(u.name); u.typ == "" {
 		u.typ = p.Header.Get("Content-Type")
 	}
 	t, _, err := mime.ParseMediaType(u.typ)

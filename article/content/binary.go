@@ -2,7 +2,6 @@ package content
 
 import (
 	"bytes"
-	"mime"
 	"strconv"
 	"strings"
 )
@@ -42,10 +41,8 @@ func extractFiles(text []byte) (rest []byte, files []*Part) {
 
 func fileIn(name string, data []byte) *Part {
 	p := &Part{Name: CleanName(ToUTF8("", []byte(name))), Type: "application/octet-stream", data: data, inText: true}
-	if i := strings.LastIndexByte(p.Name, '.'); i > 0 {
-		if t, _, err := mime.ParseMediaType(mime.TypeByExtension(strings.ToLower(p.Name[i:]))); err == nil {
-			p.Type = t
-		}
+	if t := TypeByName(p.Name); t != "" {
+		p.Type = t
 	}
 	return p
 }

@@ -105,11 +105,13 @@ func (s *Spool) freezeOld() {
 	s.queue.more.Signal()
 }
 
-// freezeRest is freeze in a quiet moment: who has not followed yet may read the log.
+// freezeRest is freeze in a quiet moment: who has not followed yet may read the log, and
+// the committer's buffer, half a MiB after an import, goes.
 func (s *Spool) freezeRest() error {
 	s.mu.Lock()
 	s.recent.forget()
 	s.mu.Unlock()
+	s.buf = nil
 	return s.freeze()
 }
 

@@ -12,27 +12,23 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/torrent"
 )
-
-// mediaTypes are those that a name is believed; all else is octets.
-var mediaTypes = map[string]string{
-	".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".png": "image/png", ".gif": "image/gif", ".webp": "image/webp", ".avif": "image/avif", ".bmp": "image/bmp",
-	".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg", ".m4a": "audio/mp4", ".flac": "audio/flac", ".wav": "audio/wav", ".aac": "audio/aac", ".weba": "audio/webm",
-	".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg", ".mov": "video/quicktime", ".mkv": "video/x-matroska",
-	".pdf": "application/pdf", ".zip": "application/zip", ".epub": "application/epub+zip", ".txt": "text/plain; charset=utf-8",
-	".torrent": "application/x-bittorrent",
-}
 
 // mediaType returns a file's type by its name, and whether it is shown in place:
 // pictures (SVG is none of them: it can hold script), sound, film.
 func mediaType(name string) (typ string, inline bool) {
-	typ = mediaTypes[strings.ToLower(path.Ext(name))]
-	if typ == "" {
+	typ = content.TypeByName(name)
+	switch kind, _, _ := strings.Cut(typ, "/"); kind {
+	case "":
 		return "application/octet-stream", false
+	case "text":
+		return typ + "; charset=utf-8", false
+	case "image", "audio", "video":
+		return typ, true
 	}
-	kind, _, _ := strings.Cut(typ, "/")
-	return typ, kind == "image" || kind == "audio" || kind == "video"
+	return typ, false
 }
 
 // Type returns a file's media type by its name, without parameters.
