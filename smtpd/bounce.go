@@ -3,9 +3,10 @@ package smtpd
 import (
 	"bytes"
 	"io"
-	"mime"
 	"slices"
 	"strings"
+
+	"github.com/litfass/litfass/article/content"
 )
 
 // maxStatus bounds how much of a delivery status is read, in octets.
@@ -19,7 +20,7 @@ func (m *message) undelivered() bool {
 	if verdict, said := m.deliveryStatus(); said {
 		return verdict
 	}
-	kind, params, _ := mime.ParseMediaType(m.get("Content-Type"))
+	kind, params := content.MediaType(m.get("Content-Type"), "")
 	if kind == "multipart/report" && params["report-type"] != "" && !strings.EqualFold(params["report-type"], "delivery-status") {
 		return false // a receipt (RFC 8098), a complaint (RFC 5965)
 	}
@@ -48,7 +49,7 @@ var delays = []string{"(delay)", "delayed", "warning: could not send", "warning:
 // false if there is none, or none that says what became of the mail.
 func (m *message) deliveryStatus() (failed, said bool) {
 	var r statusReader
-	if _, err := m.body.Seek(0, io.SeekStart); err != nil || walkMail(m.body, m.header, &r) != nil {
+	if _, err := m.body.Seek(0, io.SeekStart); err != nil || walkMail(m.body, m.header, false, &r) != nil {
 		return false, false
 	}
 	status := byte(0)

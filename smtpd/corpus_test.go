@@ -161,6 +161,17 @@ func mailsIn(name string, raw []byte) (mails [][]byte) {
 	})
 }
 
+// sameReading says whether Python reads the same; raw octets in a header become UTF-8.
+func sameReading(a, b pyReading) bool {
+	if b.Subject.Wrong != "" {
+		a.Subject = b.Subject
+	}
+	if b.From.Wrong != "" {
+		a.From = b.From
+	}
+	return fmt.Sprint(a) == fmt.Sprint(b)
+}
+
 // compare says where a reading differs from Python's.
 func compare(got reading, want pyReading) (why []string) {
 	if got.Parts != want.Parts || len(got.Texts) != len(want.Texts) {
@@ -217,7 +228,13 @@ func TestMailFolder(t *testing.T) {
 			if n := len(inText.FindAll(raw, -1)); n > 0 && got.Parts == want.Parts+n { // files in a text, which Python leaves there
 				continue
 			}
-			if why := compare(got, want); len(why) > 0 {
+			why := compare(got, want)
+			if octets := a.Octets(); !ours.Match(octets) { // Python reads the article as it read the mail
+				if again := py.read(t, bytes.ReplaceAll(octets, []byte("\r\n"), []byte("\n"))); !sameReading(again, want) {
+					why = append(why, fmt.Sprintf("Python: article %+v\nmail %+v", again, want))
+				}
+			}
+			if len(why) > 0 {
 				differ++
 				t.Errorf("%s#%d: %s", name, i, strings.Join(why, "\n"))
 			}

@@ -26,7 +26,7 @@ type survey struct {
 	long   map[int]bool // leaves with a line over maxLine
 	text   bool         // there is a text/plain to be read
 	html   int          // the first text/html to be read, or -1
-	junk   bool         // an over-long line stands between the parts
+	junk   bool         // an over-long line stands between the parts or in their header
 	col    int
 }
 
@@ -37,11 +37,12 @@ func (s *survey) raw(line []byte) error {
 }
 
 func (s *survey) begin(p *part) error {
-	if p.index < 0 {
+	s.col = 0
+	s.junk = s.junk || p.depth > 0 && longField(p.header)
+	if p.index < 0 || p.inner {
 		return nil
 	}
 	s.leaves = append(s.leaves, p)
-	s.col = 0
 	switch {
 	case p.attached():
 	case p.kind == "text/plain":
@@ -50,6 +51,21 @@ func (s *survey) begin(p *part) error {
 		s.html = p.index
 	}
 	return nil
+}
+
+// longField says whether a header has a line over maxLine.
+func longField(header [][2]string) bool {
+	for _, f := range header {
+		if len(f[0])+len(f[1]) < maxLine-2 {
+			continue
+		}
+		for i, line := range strings.Split(f[1], "\r\n") {
+			if i == 0 && len(f[0])+2+len(line) > maxLine || len(line) > maxLine {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (s *survey) data(p *part, piece []byte, eol bool) error {
@@ -70,7 +86,7 @@ func surveyMail(body io.ReadSeeker, header [][2]string) (*survey, error) {
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	return s, walkMail(body, header, s)
+	return s, walkMail(body, header, true, s)
 }
 
 // charset is that of the first text, or "".
@@ -104,7 +120,7 @@ func rewriteMail(body io.ReadSeeker, header [][2]string, s *survey, toText func(
 		return nil, err
 	}
 	rw := &rewriter{survey: s, toText: toText, w: w, top: header}
-	if err := walkMail(body, header, rw); err != nil {
+	if err := walkMail(body, header, true, rw); err != nil {
 		return nil, err
 	}
 	return rw.top, nil
@@ -140,7 +156,7 @@ func (rw *rewriter) head(p *part, header [][2]string) error {
 
 func writeHeader(w io.Writer, header [][2]string) error {
 	for _, f := range header {
-		if _, err := fmt.Fprintf(w, "%s: %s\r\n", f[0], f[1]); err != nil {
+		if _, err := fmt.Fprintf(w, "%s: %s\r\n", f[0], shorten(f[1])); err != nil {
 			return err
 		}
 	}
@@ -153,7 +169,7 @@ func writeHeader(w io.Writer, header [][2]string) error {
 func (rw *rewriter) recode(p *part) {
 	coding := "quoted-printable"
 	switch {
-	case p.coding == "base64" || p.coding != "quoted-printable" && !strings.HasPrefix(p.kind, "text/") && p.kind != "message/rfc822":
+	case p.coding == "base64" || p.coding != "quoted-printable" && !strings.HasPrefix(p.kind, "text/"):
 		coding = "base64"
 		rw.encoder = content.NewBase64(rw.w)
 	default:

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
-	"mime"
 	"strings"
 
 	"github.com/litfass/litfass/agent"
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 	"github.com/litfass/litfass/internal/spill"
 )
 
@@ -34,14 +34,14 @@ func (c *converter) signedArticle(m *message) (*message, error) {
 		return m, nil
 	}
 	id := m.get("Message-ID")
-	if kind, _, err := mime.ParseMediaType(m.get("Content-Type")); err != nil || kind != "multipart/mixed" || id == "" || m.body.Size() > 2*maxSigned {
+	if kind, _ := content.MediaType(m.get("Content-Type"), ""); kind != "multipart/mixed" || id == "" || m.body.Size() > 2*maxSigned {
 		return nil, nil
 	}
 	f := &unwrapper{out: spill.New(c.dir, 256<<10, maxSigned)}
 	if _, err := m.body.Seek(0, io.SeekStart); err != nil {
 		return nil, err
 	}
-	err := walkMail(m.body, m.header, f)
+	err := walkMail(m.body, m.header, false, f)
 	if err == nil && f.found {
 		var in *message
 		if in, err = unwrapped(f.out, c.dir); err == nil && in != nil {

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"mime"
 	"strings"
 
 	"github.com/litfass/litfass/article"
+	"github.com/litfass/litfass/article/content"
 )
 
 // Bounds of the MIME tree of a mail: what is beyond is refused, before any
@@ -28,26 +28,21 @@ type part struct {
 	kind   string // media type in lower case
 	params map[string]string
 	coding string // Content-Transfer-Encoding in lower case
-	index  int    // number among the leaves, from 0; -1 for a multipart
+	index  int    // number among the leaves, from 0; -1 for what holds others
 	depth  int
+	inner  bool // it is of a mail inside the mail
 }
 
 func newPart(header [][2]string, depth int, fallback string) *part {
-	p := &part{header: header, kind: fallback, depth: depth, index: -1}
 	d := article.Draft{Header: header}
-	if v := d.Get("Content-Type"); v != "" {
-		kind, params, err := mime.ParseMediaType(v)
-		if err != nil {
-			kind, _, _ = strings.Cut(v, ";")
-			kind = strings.ToLower(strings.TrimSpace(kind))
-		}
-		if strings.Contains(kind, "/") { // else it is none: RFC 2045 §5.2
-			p.kind = kind
-		}
-		p.params = params
-	}
-	p.coding = strings.ToLower(d.Get("Content-Transfer-Encoding"))
-	return p
+	kind, params := content.MediaType(d.Get("Content-Type"), fallback)
+	return &part{header: header, kind: kind, params: params, depth: depth, index: -1, coding: strings.ToLower(strings.TrimSpace(d.Get("Content-Transfer-Encoding")))}
+}
+
+// message says whether a part holds a mail that can be looked into; one in base64 or
+// quoted-printable, which RFC 2046 §5.2.1 forbids, is a leaf.
+func (p *part) message() bool {
+	return (p.kind == "message/rfc822" || p.kind == "message/global") && p.coding != "base64" && p.coding != "quoted-printable"
 }
 
 func (p *part) attached() bool {
@@ -60,7 +55,7 @@ func (p *part) attached() bool {
 // (delimiters, preambles) come as raw; a line of a leaf may come in several pieces.
 type visitor interface {
 	raw(line []byte) error
-	begin(p *part) error                        // a leaf or multipart; its header has been read
+	begin(p *part) error                        // a leaf, multipart or message; its header has been read
 	data(p *part, piece []byte, eol bool) error // of a leaf
 	end(p *part) error                          // of a leaf
 }
@@ -70,7 +65,8 @@ type visitor interface {
 type walk struct {
 	r      *bufio.Reader
 	v      visitor
-	open   []string // boundaries, outermost first
+	deep   bool
+	open   []level // outermost first
 	leaf   *part
 	parts  int
 	leaves int
@@ -80,8 +76,16 @@ type walk struct {
 	again  bool // it is to be read once more
 }
 
-func walkMail(r io.Reader, header [][2]string, v visitor) error {
-	w := &walk{r: bufio.NewReaderSize(r, 16<<10), v: v, fresh: true}
+// level is a multipart whose end has not come.
+type level struct {
+	boundary string
+	fallback string // the kind of parts that do not say theirs
+	inner    bool
+}
+
+// walkMail walks over a mail; mails inside it are leaves unless it goes deep.
+func walkMail(r io.Reader, header [][2]string, deep bool, v visitor) error {
+	w := &walk{deep: deep, r: bufio.NewReaderSize(r, 64<<10), v: v, fresh: true}
 	if err := w.enter(newPart(header, 0, "text/plain")); err != nil {
 		return err
 	}
@@ -127,10 +131,10 @@ func (w *walk) read() (piece []byte, err error) {
 func (w *walk) delimiter(line []byte) (i int, last, ok bool) {
 	text := strings.TrimRight(string(line[2:min(len(line), 512)]), " \t\r\n")
 	for i := len(w.open) - 1; i >= 0; i-- {
-		if text == w.open[i] {
+		if text == w.open[i].boundary {
 			return i, false, true
 		}
-		if text == w.open[i]+"--" {
+		if text == w.open[i].boundary+"--" {
 			return i, true, true
 		}
 	}
@@ -154,7 +158,9 @@ func (w *walk) next(i int, last bool, line []byte) error {
 	if err != nil {
 		return err
 	}
-	return w.enter(newPart(header, i+1, "text/plain"))
+	p := newPart(header, i+1, w.open[i].fallback)
+	p.inner = w.open[i].inner
+	return w.enter(p)
 }
 
 func (w *walk) leave() error {
@@ -171,13 +177,29 @@ func (w *walk) enter(p *part) error {
 		return errTooDeep
 	}
 	if b := p.params["boundary"]; strings.HasPrefix(p.kind, "multipart/") && b != "" && len(b) <= 200 {
-		w.open = append(w.open, b)
+		l := level{b, "text/plain", p.inner}
+		if p.kind == "multipart/digest" { // RFC 2046 §5.1.5
+			l.fallback = "message/rfc822"
+		}
+		w.open = append(w.open, l)
 		return w.v.begin(p)
 	}
-	p.index = w.leaves
-	w.leaves++
-	w.leaf = p
-	return w.v.begin(p)
+	if !w.deep || !p.message() {
+		p.index = w.leaves
+		w.leaves++
+		w.leaf = p
+		return w.v.begin(p)
+	}
+	if err := w.v.begin(p); err != nil {
+		return err
+	}
+	header, err := w.header()
+	if err != nil {
+		return err
+	}
+	mail := newPart(header, p.depth+1, "text/plain")
+	mail.inner = true
+	return w.enter(mail)
 }
 
 // header reads the header of a part up to and with its empty line. A header that

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/text/encoding"
 	"golang.org/x/text/encoding/charmap"
 	"golang.org/x/text/encoding/htmlindex"
-	"golang.org/x/text/encoding/ianaindex"
 	"golang.org/x/text/encoding/japanese"
+	"golang.org/x/text/encoding/korean"
 	"golang.org/x/text/encoding/simplifiedchinese"
 )
 
@@ -25,7 +25,7 @@ func ToUTF8(charset string, b []byte) string {
 		}
 	}
 	switch label {
-	case "", "us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "x-unknown", "x-user-defined", "default", "8bit", "ansi_x3.4-1968", "iso-8859-1", "latin1", "iso8859-1", "windows-1252", "cp1252":
+	case "", "us-ascii", "ascii", "utf-8", "utf8", "unknown-8bit", "x-unknown", "x-user-defined", "default", "8bit", "ansi_x3.4-1968", "iso-8859-1", "latin1", "iso8859-1", "windows-1252", "cp1252", "utf_8", "cp65001", "windows-65001", "utf-8-sig", "utf8mb4":
 		if bytes.Contains(b, []byte("\x1b$")) {
 			return decode(japanese.ISO2022JP, b)
 		}
@@ -36,29 +36,51 @@ func ToUTF8(charset string, b []byte) string {
 			return string(bytes.ToValidUTF8(b, []byte("\uFFFD")))
 		}
 		return decode(charmap.Windows1252, b)
-	case "utf-7", "unicode-1-1-utf-7", "unicode-2-0-utf-7", "x-unicode-1-1-utf-7", "x-unicode-2-0-utf-7":
+	case "utf-7", "utf_7", "utf7", "unicode-1-1-utf-7", "unicode-2-0-utf-7", "x-unicode-1-1-utf-7", "x-unicode-2-0-utf-7":
 		return utf7(b)
-	case "hz-gb-2312", "hz":
+	case "hz-gb-2312", "hz": // which browsers do not read any more
 		return decode(simplifiedchinese.HZGB2312, b)
+	case "iso-2022-kr", "csiso2022kr", "iso2022-kr", "iso2022kr", "iso2022_kr", "iso_2022_kr":
+		return decode(korean.EUCKR, eucOfISO2022KR(b))
 	}
-	if enc, err := htmlindex.Get(label); err == nil && enc != encoding.Replacement {
-		if name, err := htmlindex.Name(enc); err == nil && strings.HasPrefix(name, "iso-8859-") {
-			return decodeISO(enc, b)
+	enc := named(label)
+	switch name, err := htmlindex.Name(enc); {
+	case enc == nil:
+		return ToUTF8("", b)
+	case err == nil && strings.HasPrefix(name, "iso-8859-"):
+		return decodeISO(enc, b)
+	}
+	return decode(enc, b)
+}
+
+// eucOfISO2022KR sets the eighth bit of what stands between SO and SI, or the end of the
+// line, and leaves out these and the sign that says so: RFC 1557.
+func eucOfISO2022KR(b []byte) []byte {
+	out := make([]byte, 0, len(b))
+	korean := byte(0)
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == 0x1b && bytes.HasPrefix(b[i:], []byte("\x1b$)C")):
+			i += 3
+		case c == 0x0e:
+			korean = 0x80
+		case c == 0x0f:
+			korean = 0
+		case c == '\n' || c == '\r':
+			korean = 0
+			out = append(out, c)
+		case c > ' ':
+			out = append(out, c|korean)
+		default:
+			out = append(out, c)
 		}
-		return decode(enc, b)
 	}
-	if enc, err := ianaindex.MIME.Encoding(label); err == nil && enc != nil {
-		return decode(enc, b)
-	}
-	if enc, err := ianaindex.IANA.Encoding(label); err == nil && enc != nil {
-		return decode(enc, b)
-	}
-	return ToUTF8("", b)
+	return out
 }
 
 // sevenBit says whether a charset writes other than ASCII with octets below 128.
 func sevenBit(label string) bool {
-	return strings.HasSuffix(label, "utf-7") || strings.HasPrefix(label, "iso-2022") || strings.HasPrefix(label, "hz") || strings.HasPrefix(label, "utf-16") || strings.HasPrefix(label, "utf-32") || strings.HasPrefix(label, "ucs-2")
+	return strings.HasPrefix(strings.TrimPrefix(label, "x-"), "u") && strings.HasSuffix(label, "7") || strings.HasPrefix(label, "iso-2022") || strings.HasPrefix(label, "iso2022") || strings.HasPrefix(label, "iso_2022") || strings.HasPrefix(label, "hz") || strings.HasPrefix(label, "utf-16") || strings.HasPrefix(label, "utf-32") || strings.HasPrefix(label, "ucs-2")
 }
 
 func ascii(b []byte) bool {

@@ -69,6 +69,36 @@ func TestBlocks(t *testing.T) {
 	}
 }
 
+// TestLabels: charsets by the names that programs give them.
+func TestLabels(t *testing.T) {
+	for _, c := range []struct {
+		want   string
+		octets string
+		labels []string
+	}{
+		{"한국어", "\xc7\xd1\xb1\xb9\xbe\xee", []string{"euc-kr", "EUC_KR", "cp949", "ms949", "uhc", "ks_c_5601-1987", "ks-c-5601", "windows-949", "Korean"}},
+		{"한국 A", "\x1b$)C\x0eGQ19\x0f A", []string{"iso-2022-kr", "ISO2022-KR", "csISO2022KR"}},
+		{"中文", "\xd6\xd0\xce\xc4", []string{"gb2312", "gb_2312-80", "euc-cn", "euc_cn", "cp936", "MS936", "gbk", "x-gbk", "GB18030-2000"}},
+		{"許功蓋", "\xb3\\\xa5\\\xbb\\", []string{"big5", "cp950", "big5-hkscs", "Big5_HKSCS", "cn-big5", "x-x-big5"}},
+		{"日本", "\x93\xfa\x96{", []string{"shift_jis", "sjis", "cp932", "windows-31j", "ms_kanji", "x-sjis"}},
+		{"日本", "\xc6\xfc\xcb\xdc", []string{"euc-jp", "euc_jp", "ujis", "x-euc-jp"}},
+		{"日本", "\x1b$BF|K\\\x1b(B", []string{"iso-2022-jp", "ISO-2022-JP-2", "iso2022jp", "cp50220"}},
+		{"При", "\xcf\xf0\xe8", []string{"windows-1251", "cp1251", "win-1251", "windows_1251", "CP-1251", "ansi-1251", "1251"}},
+		{"При", "\xf0\xd2\xc9", []string{"koi8-r", "koi8_r", "KOI8R", "koi8"}},
+		{"При", "\x8f\xe0\xa8", []string{"ibm866", "cp866", "866"}},
+		{"Ž", "\xae", []string{"iso-8859-2", "iso8859-2", "ISO_8859-2:1987", "iso-8859-2-1987", "iso_8859_2", "8859-2", "latin2"}},
+		{"ü", "\x81", []string{"cp850", "ibm-850", "cp437"}},
+		{"ü", "+APw-", []string{"utf-7", "UTF7", "unicode-1-1-utf-7", "x-unicode-2-0-utf-7"}},
+		{"ü", "\xc3\xbc", []string{"utf-8", "utf8", "utf_8", "cp65001", "utf8mb4", "klingon"}},
+	} {
+		for _, l := range c.labels {
+			if got := ToUTF8(l, []byte(c.octets)); got != c.want {
+				t.Errorf("%s: %q, want %q", l, got, c.want)
+			}
+		}
+	}
+}
+
 func TestHeader(t *testing.T) {
 	for in, want := range map[string]string{
 		"plain":                                       "plain",

@@ -25,7 +25,7 @@ func (c *Content) external(h header, params map[string]string, body []byte) {
 	inner, _ := splitHeader(append(append([]byte(nil), body[:min(len(body), maxHead)]...), '\n', '\n'))
 	d := detached(params)
 	if link := webLink(params); d == nil && link != "" {
-		typ, ip := mediaType(inner.ctype, "application/octet-stream")
+		typ, ip := MediaType(inner.ctype, "application/octet-stream")
 		p := c.leaf(inner, typ, ip, nil)
 		p.Text, p.Link = false, link
 		p.linked, _ = strconv.ParseInt(params["size"], 10, 64)
@@ -37,7 +37,7 @@ func (c *Content) external(h header, params map[string]string, body []byte) {
 		return
 	}
 	inner.disp = strings.TrimSpace(inner.disp)
-	typ, ip := mediaType(inner.ctype, "application/octet-stream")
+	typ, ip := MediaType(inner.ctype, "application/octet-stream")
 	p := c.leaf(inner, typ, ip, nil)
 	p.Text, p.Detached = false, d
 	if p.Name == "" {

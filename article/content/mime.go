@@ -129,9 +129,9 @@ func splitHeader(b []byte) (header, []byte) {
 	}
 }
 
-// mediaType is mime.ParseMediaType for what the wild sends: a type that cannot
+// MediaType is mime.ParseMediaType for what the wild sends: a type that cannot
 // be read at all counts as fallback, with the parameters that could be.
-func mediaType(s, fallback string) (string, map[string]string) {
+func MediaType(s, fallback string) (string, map[string]string) {
 	if strings.TrimSpace(s) == "" {
 		return fallback, nil
 	}
@@ -151,6 +151,7 @@ func mediaType(s, fallback string) (string, map[string]string) {
 		k, v, ok := strings.Cut(p, "=")
 		k = strings.ToLower(strings.TrimSpace(k))
 		if ok && params[k] == "" && len(params) < 20 {
+			v, _, _ = strings.Cut(strings.TrimSpace(v), " (") // a comment: RFC 2045 §5.1
 			params[k] = strings.Trim(strings.TrimSpace(v), `"`)
 		}
 	}
@@ -165,7 +166,7 @@ func (c *Content) walk(h header, body []byte, depth int, fallback string) {
 		c.Cut = true
 		return
 	}
-	typ, params := mediaType(h.ctype, fallback)
+	typ, params := MediaType(h.ctype, fallback)
 	switch {
 	case strings.HasPrefix(typ, "multipart/") && params["boundary"] != "":
 		if depth >= MaxDepth {
@@ -332,7 +333,7 @@ func heading(h header) string {
 }
 
 func (c *Content) leaf(h header, typ string, params map[string]string, body []byte) *Part {
-	disp, dp := mediaType(h.disp, "")
+	disp, dp := MediaType(h.disp, "")
 	name := dp["filename"]
 	if name == "" {
 		name = params["name"]

@@ -10,11 +10,13 @@ def tidy(s):
 
 
 WEB = {"iso-8859-1": "cp1252", "us-ascii": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "ks_c_5601-1987": "cp949", "euc-kr": "cp949",
-       "big5": "cp950", "iso-8859-9": "cp1254", "shift_jis": "cp932"}
+       "big5": "cp950", "iso-8859-9": "cp1254", "shift_jis": "cp932", "windows-874": "cp874", "tis-620": "cp874", "iso-8859-11": "cp874", "iso-8859-8-i": "iso-8859-8",
+       "x-mac-cyrillic": "mac-cyrillic", "windows-31j": "cp932", "big5-hkscs": "big5hkscs"}
 
 
 def decode(b, label, errors="strict"):
     """b as label says; web names of charsets and the quotes of Windows, as mail programs read them."""
+    label = label.partition("*")[0]  # RFC 2231 5: a language stands behind it
     s = b.decode(WEB.get(label, label), errors)
     if label.startswith("iso-8859-"):
         s = re.sub("[\x80-\x9f]", lambda m: m[0].encode("latin-1").decode("cp1252", "replace"), s)
@@ -82,7 +84,7 @@ def read(raw):
             if p.get_content_maintype() != "message":
                 files.append(hashlib.sha256(octets.replace(b"\r\n", b"\n").rstrip(b"\n")).hexdigest()[:16])
             continue
-        label = str(p.get_content_charset() or "us-ascii").lower()
+        label = str(p.get_content_charset() or "us-ascii").lower().partition("(")[0].strip()  # a comment, RFC 2045 5.1
         texts.append(text(octets, label))
     count = sum(1 for p in parts if not p.is_multipart() or p.get_content_maintype() == "message")
     return {"parts": count, "subject": header(m["Subject"]) or "(no subject)", "from": header(m["From"]), "texts": texts, "files": files}
