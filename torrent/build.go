@@ -158,7 +158,7 @@ func ParseMetainfo(b []byte, lim Limits) (*Metainfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := ParseInfo(info.raw, lim)
+	in, err := takeInfo(info.raw, lim)
 	if err != nil {
 		return nil, err
 	}

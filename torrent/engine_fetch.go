@@ -183,7 +183,7 @@ func (j *job) metadata() error {
 		case <-wait.C:
 			return ErrNoMetadata
 		case raw := <-j.sources:
-			if _, err := ParseInfo(raw, j.e.store.limits()); err != nil { // no other dictionary has this infohash
+			if _, err := takeInfo(raw, j.e.store.limits()); err != nil { // no other dictionary has this infohash
 				return err
 			}
 			if err := j.t.SetInfoBytes(raw); err != nil {

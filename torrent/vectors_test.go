@@ -4,9 +4,13 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
+	"unicode"
+
+	"github.com/litfass/litfass/test/altered"
 )
 
 // vectors is docs/spec/torrent.json, as far as this package obeys it.
@@ -290,23 +294,37 @@ func FuzzMagnet(f *testing.F) {
 	})
 }
 
+// sane is the law for every dictionary that was taken.
+func sane(in *Info) error {
+	var sum int64
+	for i, fl := range in.Files {
+		if fl.Offset != sum || fl.Length < 0 || strings.HasPrefix(fl.Path, "/") || strings.Contains("/"+fl.Path+"/", "/../") {
+			return fmt.Errorf("file %d: %+v", i, fl)
+		}
+		sum += fl.Length
+	}
+	if sum != in.Length || int64(in.NumPieces) != (sum+in.PieceLength-1)/in.PieceLength {
+		return fmt.Errorf("%d octets in %d pieces", sum, in.NumPieces)
+	}
+	if n := CleanName(in.Name); strings.ContainsFunc(n, unicode.IsControl) || n != CleanName(n) {
+		return fmt.Errorf("name %q", n)
+	}
+	return nil
+}
+
 func FuzzInfo(f *testing.F) {
-	in, _, _ := BuildInfo(strings.NewReader("hello"), 5, "hello.txt")
-	f.Add(in.Raw)
+	for _, a := range altered.All() {
+		if len(a.File) < 1000 {
+			f.Add(infoOf(a.File))
+		}
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		in, err := ParseInfo(b, Limits{})
+		in, err := takeInfo(b, Limits{})
 		if err != nil {
 			return
 		}
-		var sum int64
-		for i, fl := range in.Files {
-			if fl.Offset != sum || strings.HasPrefix(fl.Path, "/") || strings.Contains("/"+fl.Path+"/", "/../") {
-				t.Fatalf("file %d: %+v", i, fl)
-			}
-			sum += fl.Length
-		}
-		if sum != in.Length || int64(in.NumPieces) != (sum+in.PieceLength-1)/in.PieceLength {
-			t.Fatalf("%d octets in %d pieces", sum, in.NumPieces)
+		if err := sane(in); err != nil {
+			t.Fatal(err)
 		}
 	})
 }
