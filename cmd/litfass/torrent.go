@@ -145,8 +145,11 @@ func (s *server) startTorrents(context.Context) (*part, error) {
 	if err != nil {
 		return nil, err
 	}
-	room.pages = web.New(web.Config{Store: room.store, Engine: e, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"),
+	room.pages, err = web.New(web.Config{Store: room.store, Engine: e, URL: strings.TrimSuffix(k.cfg.HTTP.URL, "/"),
 		Trackers: k.cfg.Torrent.Trackers, MayFetch: s.mayFetch, Log: s.log})
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &torrent.Follower{Store: room.store, Engine: e, Spool: k.spool, Believe: func(e spool.Entry) bool { return k.believed(ctx, e) },
 		Seeds: func(h torrent.Infohash) int { return room.tracker.Seeds(h) }}

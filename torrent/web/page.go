@@ -9,7 +9,6 @@ import (
 	"html/template"
 	"net/http"
 	"path"
-	"strconv"
 	"strings"
 
 	"github.com/litfass/litfass/article/content"
@@ -58,8 +57,14 @@ type view struct {
 	Torrent  string   `json:"torrent,omitempty"`
 	Metalink string   `json:"metalink,omitempty"`
 	Files    []entry  `json:"files"`
-	Folders  []string `json:"folders,omitempty"`
+	Folders  []folder `json:"folders,omitempty"`
 	MayFetch bool     `json:"-"`
+}
+
+// folder is one in it.
+type folder struct {
+	Path string `json:"path"`
+	URL  string `json:"url"` // says what the path's octets are, where they are no UTF-8
 }
 
 // entry is a file in it.
@@ -78,6 +83,31 @@ func (v view) Percent() int64 {
 		return 100
 	}
 	return v.Have * 100 / v.Size
+}
+
+// viewPage is a view and the words of its page.
+type viewPage struct {
+	view
+	*texts
+}
+
+// Title is the torrent's name, or else its infohash.
+func (v viewPage) Title() string {
+	if v.Name == "" {
+		return v.Infohash
+	}
+	return shown(v.Name)
+}
+
+// Arriving says how far a fetch is.
+func (v viewPage) Arriving() string {
+	switch {
+	case !v.Fetching:
+		return v.T("partial", v.Percent())
+	case v.Peers == 1:
+		return v.T("partial.one", v.Percent())
+	}
+	return v.T("partial.peers", v.Percent(), v.Peers)
 }
 
 // Verified says that the SHA-256 was compared with the article's.
@@ -104,13 +134,13 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, st torrent.Sta
 		v.Files = []entry{newEntry(st.Hash, torrent.File{Path: st.Name, Length: st.Length}, "")}
 	}
 	w.Header().Set("Cache-Control", "no-cache")
-	w.Header().Add("Vary", "Accept")
+	w.Header().Add("Vary", "Accept, Accept-Language")
 	if strings.Contains(r.Header.Get("Accept"), "application/json") {
 		writeJSON(w, v)
 		return
 	}
 	var b bytes.Buffer
-	if err := page.Execute(&b, v); err != nil {
+	if err := page.Execute(&b, viewPage{v, h.language(r.Header.Get("Accept-Language"))}); err != nil {
 		h.absent(w, r, st.Hash, err)
 		return
 	}
@@ -137,13 +167,12 @@ func (h *Handler) view(st torrent.Status) view {
 	return v
 }
 
-// fill lists the files and folders directly in folder.
-func (h *Handler) fill(v *view, in *torrent.Info, folder string) {
-	folder = strings.TrimSuffix(folder, "/")
-	v.Folder = folder
+// fill lists the files and folders directly in the folder at.
+func (h *Handler) fill(v *view, in *torrent.Info, at string) {
+	v.Folder = strings.TrimSuffix(at, "/")
 	prefix := ""
-	if folder != "" {
-		prefix = folder + "/"
+	if v.Folder != "" {
+		prefix = v.Folder + "/"
 	}
 	sums, _ := h.cfg.Store.Sums(in.Hash) // none while it is not here
 	seen := map[string]bool{}
@@ -155,7 +184,7 @@ func (h *Handler) fill(v *view, in *torrent.Info, folder string) {
 		if sub, _, deeper := strings.Cut(rest, "/"); deeper {
 			if !seen[sub] {
 				seen[sub] = true
-				v.Folders = append(v.Folders, sub)
+				v.Folders = append(v.Folders, folder{Path: prefix + sub, URL: "/t/" + v.Infohash + "/" + torrent.EscapePath(prefix+sub) + "/"})
 			}
 			continue
 		}
@@ -181,7 +210,7 @@ const style = `:root{color-scheme:light dark}body{font:1rem/1.5 system-ui,sans-s
 	`h1{font-size:1.5rem}video,audio,progress{width:100%}button{font:inherit;padding:.3rem .8rem}`
 
 const head = `<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>` + style + `</style>`
+<html lang="{{.Lang}}"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><style>` + style + `</style>`
 
 // formPolicy is for /magnet, a page of ours with one form.
 func formPolicy() string {
@@ -196,39 +225,25 @@ func pagePolicy() string {
 	return "sandbox allow-same-origin allow-downloads allow-top-navigation-to-custom-protocols; " + formPolicy() + "; media-src 'self'; img-src 'self'"
 }
 
-// size is a number of octets for people.
-func size(n int64) string {
-	const units = "KMGTPE"
-	if n < 1<<10 {
-		return strconv.FormatInt(n, 10) + " bytes"
-	}
-	f, i := float64(n)/(1<<10), 0
-	for ; f >= 1000 && i < len(units)-1; i++ {
-		f /= 1 << 10
-	}
-	return strconv.FormatFloat(f, 'f', 1, 64) + " " + units[i:i+1] + "iB"
-}
-
 var page = template.Must(template.New("torrent").Funcs(template.FuncMap{
 	"magnet": func(s string) template.URL { return template.URL(s) }, // made by this node, percent-encoded
-	"base":   path.Base,
-	"size":   size,
-}).Parse(head + `<link rel="icon" href="/-/icon.svg" type="image/svg+xml"><title>{{if .Name}}{{.Name}}{{else}}{{.Infohash}}{{end}}</title></head>
+	"shown":  shown,
+}).Parse(head + `<link rel="icon" href="/-/icon.svg" type="image/svg+xml"><title>{{.Title}}</title></head>
 <body>
-<p><a href="/">Forum</a></p>
-<h1>{{if .Name}}{{.Name}}{{else}}{{.Infohash}}{{end}}{{if .Folder}} / {{.Folder}}{{end}}</h1>
-<p>{{if eq .State "known"}}Not on this node yet.{{if .MayFetch}} Opening it fetches it.{{end}}
-{{else if eq .State "partial"}}{{.Percent}} % of it is here{{if .Fetching}}, {{.Peers}} peers are giving{{end}}: it can be opened while it arrives. Not verified yet.
+<p><a href="/">{{.T "forum"}}</a></p>
+<h1>{{.Title}}{{if .Folder}} / {{shown .Folder}}{{end}}</h1>
+<p>{{if eq .State "known"}}{{.T "known"}}{{if .MayFetch}} {{.T "known.may"}}{{end}}
+{{else if eq .State "partial"}}{{.Arriving}}
 <progress max="100" value="{{.Percent}}"></progress>
-{{else if .Verified}}All of it is here, verified.
-{{else}}All of it is here. Not verified: no article names its SHA-256.{{end}}</p>
+{{else if .Verified}}{{.T "verified"}}
+{{else}}{{.T "here"}}{{end}}</p>
 {{range .Files}}{{if eq .Kind "video"}}<p><video src="{{.URL}}" controls preload="metadata" width="640"></video></p>
 {{else if eq .Kind "audio"}}<p><audio src="{{.URL}}" controls preload="metadata"></audio></p>
 {{end}}{{end}}<ul>
-{{range .Folders}}<li><a href="{{.}}/">{{.}}/</a></li>
-{{end}}{{range .Files}}<li><a href="{{.URL}}">{{base .Path}}</a> ({{size .Size}}, {{.Type}}){{if .SHA256}}<br><small>SHA-256 {{.SHA256}}</small>{{end}}</li>
+{{range .Folders}}<li><a href="{{.URL}}">{{shown .Path}}/</a></li>
+{{end}}{{range .Files}}<li><a href="{{.URL}}">{{shown .Path}}</a> ({{$.Octets .Size}}, {{.Type}}){{if .SHA256}}<br><small>SHA-256 {{.SHA256}}</small>{{end}}</li>
 {{end}}</ul>
-<p><a href="{{magnet .Magnet}}">Magnet link</a>{{if .Torrent}} · <a href="{{.Torrent}}">.torrent</a> · <a href="{{.Metalink}}">Metalink</a>{{end}}</p>
+<p><a href="{{magnet .Magnet}}">{{.T "magnet"}}</a>{{if .Torrent}} · <a href="{{.Torrent}}">.torrent</a> · <a href="{{.Metalink}}">Metalink</a>{{end}}</p>
 </body></html>
 `))
 
@@ -243,11 +258,13 @@ func (h *Handler) magnet(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Add("Vary", "Accept-Language")
 		_ = magnetPage.Execute(w, struct {
+			*texts
 			M   torrent.Magnet
 			URI string
 			May bool
-		}{m, m.String(), h.mayFetch(r)})
+		}{h.language(r.Header.Get("Accept-Language")), m, m.String(), h.mayFetch(r)})
 	case http.MethodPost:
 		if http.NewCrossOriginProtection().Check(r) != nil || !h.mayFetch(r) {
 			http.Error(w, "You may not make this node fetch: log in first.", http.StatusForbidden)
@@ -271,14 +288,14 @@ func (h *Handler) magnet(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-var magnetPage = template.Must(template.New("magnet").Funcs(template.FuncMap{"size": size}).Parse(head + `<title>{{if .M.Name}}{{.M.Name}}{{else}}{{.M.Hash}}{{end}}</title></head>
+var magnetPage = template.Must(template.New("magnet").Funcs(template.FuncMap{"shown": shown}).Parse(head + `<title>{{if .M.Name}}{{shown .M.Name}}{{else}}{{.M.Hash}}{{end}}</title></head>
 <body>
-<p><a href="/">Forum</a></p>
-<h1>{{if .M.Name}}{{.M.Name}}{{else}}{{.M.Hash}}{{end}}</h1>
-<p>{{if ge .M.Length 0}}{{size .M.Length}}. {{end}}Infohash {{.M.Hash}}.</p>
-<p><a href="/t/{{.M.Hash}}/">Look at what is here</a></p>
+<p><a href="/">{{.T "forum"}}</a></p>
+<h1>{{if .M.Name}}{{shown .M.Name}}{{else}}{{.M.Hash}}{{end}}</h1>
+<p>{{if ge .M.Length 0}}{{.Octets .M.Length}}. {{end}}Infohash {{.M.Hash}}.</p>
+<p><a href="/t/{{.M.Hash}}/">{{.T "look"}}</a></p>
 {{if .May}}<form method="post" action="/magnet"><input type="hidden" name="uri" value="{{.URI}}">
-<button name="do" value="fetch">Fetch it</button> <button name="do" value="pin">Fetch and keep it</button></form>
-{{else}}<p>Log in to make this node fetch it.</p>{{end}}
+<button name="do" value="fetch">{{.T "fetch"}}</button> <button name="do" value="pin">{{.T "keep"}}</button></form>
+{{else}}<p>{{.T "login"}}</p>{{end}}
 </body></html>
 `))

@@ -38,10 +38,11 @@ type Config struct {
 type Handler struct {
 	cfg          Config
 	pages, forms string // Content-Security-Policy of pages that are ours
+	texts        map[string]*texts
 }
 
 // New returns the handler.
-func New(cfg Config) *Handler {
+func New(cfg Config) (*Handler, error) {
 	if cfg.Patience == 0 {
 		cfg.Patience = 30 * time.Second
 	}
@@ -51,7 +52,11 @@ func New(cfg Config) *Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{cfg: cfg, pages: pagePolicy(), forms: formPolicy()}
+	words, err := loadTexts()
+	if err != nil {
+		return nil, fmt.Errorf("texts of the torrents' pages: %w", err)
+	}
+	return &Handler{cfg: cfg, pages: pagePolicy(), forms: formPolicy(), texts: words}, nil
 }
 
 // contentPolicy is on all of /t/ but its pages (spec §2.4): nothing there runs, whatever it is.

@@ -75,6 +75,15 @@ func body(t *testing.T, res *http.Response) string {
 	return string(b)
 }
 
+func newHandler(t *testing.T, cfg Config) *Handler {
+	t.Helper()
+	h, err := New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
 func anybody(*http.Request) bool { return true }
 
 // appTorrent is the vector's torrent of three files, brought here by BitTorrent's
@@ -129,7 +138,7 @@ func TestVectorPaths(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "http://127.0.0.1:1")
 	appTorrent(t, s)
-	h := New(Config{Store: s, URL: "http://127.0.0.1:1"})
+	h := newHandler(t, Config{Store: s, URL: "http://127.0.0.1:1"})
 	raw, err := os.ReadFile("../../docs/spec/torrent.json")
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +168,7 @@ func TestVectorPaths(t *testing.T) {
 				t.Errorf("%s: %d, want %d", c.URL, res.StatusCode, c.Status)
 			}
 		case c.Listing:
-			if b := body(t, res); res.StatusCode != 200 || !strings.Contains(b, "metadata.json") || !strings.Contains(b, `"static/"`) {
+			if b := body(t, res); res.StatusCode != 200 || !strings.Contains(b, "metadata.json") || !strings.Contains(b, `/static/"`) {
 				t.Errorf("%s: %d %s", c.URL, res.StatusCode, b)
 			}
 		default:
@@ -191,7 +200,7 @@ func TestRangeAndFormats(t *testing.T) {
 	s := newStore(t, "http://n")
 	data := bytes.Repeat([]byte("0123456789"), 50000)
 	in, sum := add(t, s, "Grüße.mp4", data)
-	h := New(Config{Store: s, URL: "http://n"})
+	h := newHandler(t, Config{Store: s, URL: "http://n"})
 	base := "/t/" + in.Hash.String()
 	res := get(t, h, base+"/Gr%C3%BC%C3%9Fe.mp4", "Range", "bytes=100003-100007")
 	if got := body(t, res); res.StatusCode != 206 || got != "34567" || res.Header.Get("Content-Range") != "bytes 100003-100007/500000" ||
@@ -241,11 +250,11 @@ func TestStreamsWhileArriving(t *testing.T) {
 		},
 	})
 	url := "/t/" + in.Hash.String() + "/a.mp4"
-	stranger := New(Config{Store: to, Engine: e, URL: "http://n"})
+	stranger := newHandler(t, Config{Store: to, Engine: e, URL: "http://n"})
 	if res := get(t, stranger, url); res.StatusCode != 404 || !strings.Contains(body(t, res), "magnet:?xt=urn:btih:"+in.Hash.String()) {
 		t.Errorf("a stranger: %d", res.StatusCode)
 	}
-	h := New(Config{Store: to, Engine: e, URL: "http://n", MayFetch: anybody})
+	h := newHandler(t, Config{Store: to, Engine: e, URL: "http://n", MayFetch: anybody})
 	if res := get(t, h, url, "User-Agent", "litfass web seed"); res.StatusCode != 404 || e.ActiveCount() != 0 {
 		t.Errorf("another node's engine made this one fetch: %d", res.StatusCode)
 	}
@@ -269,7 +278,7 @@ func TestNobodyHasIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEngine(t, to, torrent.EngineConfig{Metadata: 50 * time.Millisecond})
-	h := New(Config{Store: to, Engine: e, URL: "http://n", MayFetch: anybody})
+	h := newHandler(t, Config{Store: to, Engine: e, URL: "http://n", MayFetch: anybody})
 	res := get(t, h, "/t/0102030405060708090a0b0c0d0e0f1011121314/x")
 	if res.StatusCode != 504 || res.Header.Get("Retry-After") == "" {
 		t.Errorf("%d %v", res.StatusCode, res.Header)
@@ -283,10 +292,10 @@ func TestMagnetPage(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "http://n")
 	e := newEngine(t, s, torrent.EngineConfig{})
-	uri := "magnet:?xt=urn:btih:0102030405060708090a0b0c0d0e0f1011121314&dn=%3Cb%3E"
-	h := New(Config{Store: s, Engine: e, URL: "http://n", MayFetch: anybody})
-	target := "/magnet?uri=" + strings.NewReplacer("&", "%26", "?", "%3F").Replace(uri)
-	if p := body(t, get(t, h, target)); !strings.Contains(p, "&lt;b&gt;") || !strings.Contains(p, "<form") || len(s.List()) != 0 {
+	uri := "magnet:?xt=urn:btih:0102030405060708090a0b0c0d0e0f1011121314&dn=%3Cb%3E%26"
+	h := newHandler(t, Config{Store: s, Engine: e, URL: "http://n", MayFetch: anybody})
+	target := "/magnet?uri=" + strings.NewReplacer("%", "%25", "&", "%26", "?", "%3F").Replace(uri)
+	if p := body(t, get(t, h, target)); !strings.Contains(p, "<h1>_b_&amp;</h1>") || !strings.Contains(p, "<form") || len(s.List()) != 0 {
 		t.Errorf("page %s", p)
 	}
 	post := func(origin string) *http.Response {
@@ -309,7 +318,7 @@ func TestArticleJustCame(t *testing.T) {
 	t.Parallel()
 	s := newStore(t, "http://n")
 	hash, _ := hex.DecodeString("0102030405060708090a0b0c0d0e0f1011121314")
-	h := New(Config{Store: s, URL: "http://n", Settle: 20 * time.Second})
+	h := newHandler(t, Config{Store: s, URL: "http://n", Settle: 20 * time.Second})
 	told := make(chan error, 1)
 	go func() { told <- s.Note(torrent.Magnet{Hash: torrent.Infohash(hash), Name: "x", Length: 5}) }()
 	if res := get(t, h, "/t/0102030405060708090a0b0c0d0e0f1011121314/"); res.StatusCode != 200 {
@@ -318,7 +327,7 @@ func TestArticleJustCame(t *testing.T) {
 	if err := <-told; err != nil {
 		t.Error(err)
 	}
-	h = New(Config{Store: s, URL: "http://n", Settle: time.Millisecond})
+	h = newHandler(t, Config{Store: s, URL: "http://n", Settle: time.Millisecond})
 	if res := get(t, h, "/t/0102030405060708090a0b0c0d0e0f1011121315/"); res.StatusCode != 404 {
 		t.Errorf("never heard of: %d", res.StatusCode)
 	}
@@ -331,8 +340,9 @@ func sandboxed(policy string) bool {
 
 func TestSize(t *testing.T) {
 	t.Parallel()
+	en := newHandler(t, Config{}).language("")
 	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1.0 KiB", 3000000: "2.9 MiB", 1023 << 10: "1.0 MiB", 1<<63 - 1: "8.0 EiB"} {
-		if got := size(n); got != want {
+		if got := en.Octets(n); got != want {
 			t.Errorf("%d: %s", n, got)
 		}
 	}
