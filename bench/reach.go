@@ -210,7 +210,7 @@ const (
 func (m *torrentBench) announces() (torrentRow, error) {
 	row := torrentRow{What: "torrent, UDP announces/s, 4,096 peers in 1,000 swarms, node on one core (its CPU, us)", Goal: ">= 50,000"}
 	at := meshPort()
-	n, err := m.start(nodebox.Options{Host: "from.bench.example", HTTP: meshPort(), Peers: meshPort(), Tracker: at}, "GOMAXPROCS=1")
+	n, err := m.start(nodebox.Options{Host: "from.bench.example", HTTP: meshPort(), Peers: meshPort(), Torrent: fmt.Sprintf("tracker = %q", at)}, "GOMAXPROCS=1")
 	if err != nil {
 		return row, err
 	}

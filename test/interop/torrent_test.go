@@ -124,7 +124,10 @@ func newMeshNode(t *testing.T, change func(*torrent.EngineConfig)) *meshNode {
 	if n.engine, err = torrent.NewEngine(n.store, cfg); err != nil {
 		t.Fatal(err)
 	}
-	pages := web.New(web.Config{Store: n.store, Engine: n.engine, URL: n.url})
+	pages, err := web.New(web.Config{Store: n.store, Engine: n.engine, URL: n.url})
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/announce":

@@ -49,15 +49,14 @@ type Link struct {
 
 // Options of a node. A zero field takes the default named there.
 type Options struct {
-	Dir   string // of configuration and log; default: a temporary folder
-	Data  string // default: Dir/data
-	Host  string // path identity; default "node.test.example"
-	Addr  string // of the NNTP door; default: a free one
-	SMTP  string // addresses of the mail and the web door; default: closed
-	HTTP  string
-	Peers string // address of the torrent engine; default: closed
-	// Tracker is the address of the UDP tracker; default: closed.
-	Tracker string
+	Dir     string // of configuration and log; default: a temporary folder
+	Data    string // default: Dir/data
+	Host    string // path identity; default "node.test.example"
+	Addr    string // of the NNTP door; default: a free one
+	SMTP    string // addresses of the mail and the web door; default: closed
+	HTTP    string
+	Peers   string // address of the torrent engine; default: closed
+	Torrent string // further lines of the section [torrent]
 	Groups  []string
 	Links   []Link
 	More    string // further lines of configuration, at the top level
@@ -93,8 +92,8 @@ func New(bin string, o Options) (*Node, error) {
 	}
 	n := &Node{Host: o.Host, Addr: o.Addr, Dir: o.Dir, bin: bin}
 	var b strings.Builder
-	fmt.Fprintf(&b, "host = %q\ndata = %q\n%s\n[nntp]\nlisten = [%q]\n[smtp]\nlisten = [%s]\n[http]\nlisten = [%s]\n[torrent]\nlisten = %q\ntracker = %q\n",
-		o.Host, o.Data, o.More, o.Addr, quoted(o.SMTP), quoted(o.HTTP), o.Peers, o.Tracker)
+	fmt.Fprintf(&b, "host = %q\ndata = %q\n%s\n[nntp]\nlisten = [%q]\n[smtp]\nlisten = [%s]\n[http]\nlisten = [%s]\n[torrent]\nlisten = %q\n%s\n",
+		o.Host, o.Data, o.More, o.Addr, quoted(o.SMTP), quoted(o.HTTP), o.Peers, o.Torrent)
 	for _, l := range o.Links {
 		fmt.Fprintf(&b, "[[peer]]\nname = %q\naddress = %q\nsend = %q\nfrom = [\"127.0.0.0/8\"]\nold = true\n", l.Name, l.Addr, l.Send)
 	}
