@@ -8,7 +8,6 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
-	"path"
 	"strings"
 
 	"github.com/litfass/litfass/article/content"
