@@ -198,7 +198,12 @@ func (x *Index) flush() error {
 	if err != nil {
 		return fmt.Errorf("thread index: %w", err)
 	}
-	x.done, x.pend = last, x.pend[:0]
+	x.done = last
+	if clear(x.pend); len(x.pend) == maxBatch { // more is coming
+		x.pend = x.pend[:0]
+	} else { // or nothing: then nothing is kept of the articles
+		x.pend = nil
+	}
 	x.changed()
 	return nil
 }
