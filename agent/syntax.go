@@ -145,6 +145,11 @@ func mailboxes(v string) error {
 
 // traced refuses what was injected already: RFC 5537 §3.5 (3), §3.4.1.
 func (in *injection) traced() error {
+	if !in.signed { // RFC 5536 §3.2.8: Injection-Info took the place of these, which a server wrote
+		for _, name := range [...]string{"NNTP-Posting-Host", "NNTP-Posting-Date", "X-Trace", "X-Complaints-To"} {
+			in.d.Del(name)
+		}
+	}
 	if in.d.Get("Injection-Info") != "" {
 		return malformed("injected-before", "Injection-Info: only the server that takes a post may write it")
 	}
