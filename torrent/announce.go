@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -28,6 +29,12 @@ func (j *job) addPeers(peers []netip.AddrPort) {
 		out = append(out, bt.PeerInfo{Addr: bt.StringAddr(p.String()), Source: bt.PeerSourceTracker})
 	}
 	j.t.AddPeers(out)
+}
+
+// strangers are the addresses that a tracker of the net named, without those that mean
+// this machine: a service there may trust whoever can reach it.
+func (e *Engine) strangers(peers []netip.AddrPort) []netip.AddrPort {
+	return slices.DeleteFunc(peers, func(p netip.AddrPort) bool { return !mayDial(p.Addr(), e.atLoopback()) })
 }
 
 // AddPeer names a peer for a torrent that is being fetched.
@@ -72,7 +79,7 @@ func (e *Engine) announce(ctx context.Context, tracker string, h Infohash, left 
 	if why := d.text("failure reason"); why != "" {
 		return nil, fmt.Errorf("tracker %s: %.200q", u.Host, why)
 	}
-	return append(compact(d.text("peers"), 4), compact(d.text("peers6"), 16)...), nil
+	return e.strangers(append(compact(d.text("peers"), 4), compact(d.text("peers6"), 16)...)), nil
 }
 
 // compact reads BEP 23 and BEP 7: addresses of n octets with a port each.
@@ -89,7 +96,7 @@ var errUDPTracker = errors.New("the UDP tracker's answer is malformed")
 
 // announceUDP is BEP 15: connect, then announce.
 func (e *Engine) announceUDP(ctx context.Context, host string, h Infohash, left int64, port int) ([]netip.AddrPort, error) {
-	c, err := (&net.Dialer{}).DialContext(ctx, "udp", host)
+	c, err := e.dialer().DialContext(ctx, "udp", host)
 	if err != nil {
 		return nil, err
 	}
@@ -134,5 +141,5 @@ func (e *Engine) announceUDP(ctx context.Context, host string, h Infohash, left 
 	if a, ok := c.RemoteAddr().(*net.UDPAddr); ok && a.IP.To4() == nil {
 		size = 16
 	}
-	return compact(string(res[20:]), size), nil
+	return e.strangers(compact(string(res[20:]), size)), nil
 }

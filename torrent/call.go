@@ -76,13 +76,13 @@ func (e *Engine) dial(c call) {
 			return // it came by itself
 		}
 	}
-	if e.mayDial(c.to, time.Now()) {
+	if e.mayRing(c.to, time.Now()) {
 		a.t.AddPeers([]bt.PeerInfo{{Addr: bt.StringAddr(c.to.String()), Source: bt.PeerSourceTracker}})
 	}
 }
 
-// mayDial says whether an address may be called now, and notes that it is.
-func (e *Engine) mayDial(to netip.AddrPort, now time.Time) bool {
+// mayRing says whether an address may be called now, and notes that it is.
+func (e *Engine) mayRing(to netip.AddrPort, now time.Time) bool {
 	last := e.caller.last
 	for a, t := range last {
 		if now.Sub(t) >= callEvery {

@@ -44,7 +44,7 @@ func TestRing(t *testing.T) {
 	}
 	e.Close()
 	call := call{h: in.Hash, to: netip.MustParseAddrPort(other.Addr().String())}
-	if e.mayDial(call.to, time.Now()) || !e.mayDial(call.to, time.Now().Add(callEvery)) {
+	if e.mayRing(call.to, time.Now()) || !e.mayRing(call.to, time.Now().Add(callEvery)) {
 		t.Error("an address is called again too soon, or never")
 	}
 }

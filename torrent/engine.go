@@ -179,17 +179,24 @@ func FromEngine(r *http.Request) bool {
 	return strings.HasPrefix(r.UserAgent(), webSeedAgent)
 }
 
-// transport dials web seeds and trackers. Addresses come from articles, that is
-// from anybody: loopback is reached only by a node that is itself there, and
-// link-local IPv4 and multicast never.
-func (e *Engine) transport() http.RoundTripper {
-	local := false
-	if u, err := url.Parse(e.store.cfg.URL); err == nil {
-		ip := net.ParseIP(u.Hostname())
-		local = u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+// dialer dials web seeds and trackers. Addresses come from articles, that is from
+// anybody: see mayDial.
+func (e *Engine) dialer() *net.Dialer {
+	return &net.Dialer{Timeout: 10 * time.Second, ControlContext: barAddresses(e.atLoopback())}
+}
+
+// atLoopback says whether this node is itself reached at loopback.
+func (e *Engine) atLoopback() bool {
+	u, err := url.Parse(e.store.cfg.URL)
+	if err != nil {
+		return false
 	}
-	d := &net.Dialer{Timeout: 10 * time.Second, ControlContext: barAddresses(local)}
-	return &http.Transport{DialContext: d.DialContext, MaxConnsPerHost: 4, ResponseHeaderTimeout: 30 * time.Second,
+	ip := net.ParseIP(u.Hostname())
+	return u.Hostname() == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (e *Engine) transport() http.RoundTripper {
+	return &http.Transport{DialContext: e.dialer().DialContext, MaxConnsPerHost: 4, ResponseHeaderTimeout: 30 * time.Second,
 		IdleConnTimeout: 30 * time.Second, MaxResponseHeaderBytes: 16 << 10}
 }
 

@@ -167,6 +167,9 @@ func (s *Store) Refer(ref Reference, a Attachment, group string) error {
 	if err != nil || !fresh {
 		return err
 	}
+	if r.State == Known {
+		r.describe(a)
+	}
 	r.Refs++
 	r.Until = 0
 	sum := []byte{}
@@ -177,6 +180,18 @@ func (s *Store) Refer(ref Reference, a Attachment, group string) error {
 		return err
 	}
 	return s.recheck(r)
+}
+
+// describe takes over what an article says of a torrent that is not here. It counts for
+// more than a magnet link. Where two articles say different lengths one of them lies:
+// then it is not known, and the SHA-256 decides at the end.
+func (r *Record) describe(a Attachment) {
+	switch {
+	case r.Refs == 0:
+		r.Name, r.Length = a.Name, a.Length
+	case r.Length != a.Length:
+		r.Length = 0
+	}
 }
 
 // recheck makes a complete torrent verified once an article vouches for it.

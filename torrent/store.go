@@ -559,6 +559,9 @@ func (s *Store) Note(m Magnet) error {
 	if r.Name == "" && m.Name != "" {
 		r.Name = CleanName(m.Name)
 	}
+	if r.State == Known && r.Refs == 0 && m.Length > 0 {
+		r.Length = m.Length
+	}
 	for _, u := range m.WebSeeds {
 		r.WebSeeds = addUnique(r.WebSeeds, u)
 	}
@@ -600,8 +603,11 @@ func (s *Store) begin(in *Info, class Class) error {
 	if r.State >= Partial {
 		return nil
 	}
-	if r.Length > 0 && r.Length != in.Length {
+	if r.Refs > 0 && r.Length > 0 && r.Length != in.Length { // of a magnet link alone, the metadata knows better
 		return badInfo("it is %d octets long, the article says %d", in.Length, r.Length)
+	}
+	if class == Mirror && in.Length > s.cfg.MaxAuto {
+		return fmt.Errorf("%w: %d octets, unasked %d are fetched (torrent.max_auto)", ErrQuota, in.Length, s.cfg.MaxAuto)
 	}
 	if in.Length > s.cfg.MaxSize {
 		return badInfo("%d octets, the limit is %d (torrent.max_size)", in.Length, s.cfg.MaxSize)

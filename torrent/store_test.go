@@ -135,3 +135,47 @@ func TestReferencesAndGrace(t *testing.T) {
 	step(time.Hour, 0, Own, true)
 	step(1000*24*time.Hour, 0, Own, true)
 }
+
+// TestLengthOfKnown: what a magnet link says of a torrent's size yields to a later one's,
+// to an article, and to the metadata; two articles that differ leave it to the metadata.
+func TestLengthOfKnown(t *testing.T) {
+	t.Parallel()
+	s := newStore(t, func(c *Config) { c.MaxAuto = 4 })
+	in, sum, err := BuildInfo(strings.NewReader("hello"), 5, "hello.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	length := func(want int64) {
+		t.Helper()
+		if r, err := s.Record(in.Hash); err != nil || r.Length != want {
+			t.Errorf("%d octets, not %d, %v", r.Length, want, err)
+		}
+	}
+	for _, step := range []struct{ said, want int64 }{{-1, 0}, {7, 7}, {8, 8}, {-1, 8}} {
+		if err := s.Note(Magnet{Hash: in.Hash, Length: step.said}); err != nil {
+			t.Fatal(err)
+		}
+		length(step.want)
+	}
+	a := NewAttachment(in, sum, "")
+	a.Length = 9
+	if err := s.Refer(Reference{"<liar@x>", Sum{1}}, a, "a.b"); err != nil {
+		t.Fatal(err)
+	}
+	length(9)
+	if err := s.begin(in, Cache); !errors.Is(err, ErrMetadata) {
+		t.Errorf("against the only article: %v", err)
+	}
+	a.Length = 5
+	if err := s.Refer(Reference{"<true@x>", sum}, a, "a.b"); err != nil {
+		t.Fatal(err)
+	}
+	length(0)
+	if err := s.begin(in, Mirror); !errors.Is(err, ErrQuota) {
+		t.Errorf("unasked, over torrent.max_auto: %v", err)
+	}
+	if err := s.begin(in, Cache); err != nil {
+		t.Error(err)
+	}
+	length(5)
+}
