@@ -49,13 +49,7 @@ func groupCommands() []command {
 func (c *call) groupFlags() (g groupJSON, err error) {
 	text := func(p **string) func(string) error { return func(s string) error { *p = &s; return nil } }
 	c.fs.Func("description", "one line: what it is about", text(&g.Description))
-	c.fs.Func("moderated", "submissions wait here and this `ADDR`ess is told", func(s string) error {
-		if a, err := mail.ParseAddress(s); s != "" && (err != nil || a.Address != s) {
-			return errors.New("is no mail address")
-		}
-		g.Moderator = &s
-		return nil
-	})
+	c.fs.Func("moderated", "submissions wait here and this `ADDR`ess is told", text(&g.Moderator))
 	c.fs.Func("post", "`WHO` may post: open (as pki.require says), signed, none (only peers bring articles)", func(s string) error {
 		if s != "open" && s != "signed" && s != "none" {
 			return errors.New("must be open, signed or none")
@@ -170,7 +164,9 @@ func (c *control) groupAdd(ctx context.Context, in groupJSON) (groupJSON, error)
 		return in, err
 	}
 	info := spool.GroupInfo{Name: name, Status: spool.PostOpen, Created: c.core.now(), Creator: "operator"}
-	in.change(&info)
+	if err := in.change(&info); err != nil {
+		return in, err
+	}
 	return in, c.core.putGroups(ctx, info)
 }
 
@@ -198,7 +194,9 @@ func (c *control) groupSet(ctx context.Context, in groupJSON) (groupJSON, error)
 	if err != nil {
 		return in, noGroup(in.Name, err)
 	}
-	in.change(&info)
+	if err := in.change(&info); err != nil {
+		return in, err
+	}
 	return in, c.core.putGroups(ctx, info)
 }
 
@@ -219,7 +217,12 @@ func (c *control) groupRm(ctx context.Context, in groupJSON) (groupJSON, error) 
 }
 
 // change writes the settings of g into info.
-func (g groupJSON) change(info *spool.GroupInfo) {
+func (g groupJSON) change(info *spool.GroupInfo) error {
+	if m := g.Moderator; m != nil && *m != "" {
+		if a, err := mail.ParseAddress(*m); err != nil || a.Address != *m {
+			return fmt.Errorf("%q is no mail address: the moderator is told there what waits", *m)
+		}
+	}
 	if g.Description != nil {
 		info.Description = strings.Map(func(r rune) rune {
 			if r < ' ' {
@@ -251,6 +254,7 @@ func (g groupJSON) change(info *spool.GroupInfo) {
 	case g.Post != "" || g.Moderator != nil && info.Status == spool.Moderated:
 		info.Status = spool.PostOpen
 	}
+	return nil
 }
 
 func (c *control) groupList(ctx context.Context, in groupJSON) ([]groupJSON, error) {
