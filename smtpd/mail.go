@@ -184,40 +184,20 @@ func (c *converter) complete(d *article.Draft, groups []article.Group) error {
 	for i, g := range groups {
 		names[i] = string(g)
 	}
-	d.Set("Newsgroups", strings.Join(names, ","))
+	replace(d, "Newsgroups", strings.Join(names, ","))
 	if d.Get("Subject") == "" {
-		d.Del("Subject")
-		d.Set("Subject", "(no subject)")
+		replace(d, "Subject", "(no subject)")
 	}
-	if id := d.Get("Message-ID"); id != "" {
-		if _, err := article.ParseID(id); err != nil {
-			d.Del("Message-ID")
-			d.Set("Message-ID", c.madeID(id, d))
-		}
-	} else {
-		d.Del("Message-ID")
-		d.Set("Message-ID", c.madeID("", d))
+	if id := d.Get("Message-ID"); !isID(id) {
+		replace(d, "Message-ID", c.madeID(id, d))
 	}
-	if date := d.Get("Date"); date != "" {
-		t, err := article.ParseDate(date)
-		if now := c.now(); err != nil || t.After(now.Add(24*time.Hour)) || c.cutoff > 0 && t.Before(now.Add(-c.cutoff)) {
-			d.Set("Original-Date", date)
-			d.Del("Date")
-		} else if !article.ProperDate(date) {
-			d.Set("Original-Date", date)
-			d.Set("Date", article.FormatDate(t))
-		}
+	c.completeDate(d)
+	refs := article.ParseReferences(d.Get("References"))
+	if d.Get("References") == "" { // RFC 5537 §3.4.4 wants one there
+		refs = article.ParseReferences(d.Get("In-Reply-To"))
+		refs = refs[:min(len(refs), 1)]
 	}
-	if d.Get("References") == "" {
-		d.Del("References")
-		if ids := article.ParseReferences(d.Get("In-Reply-To")); len(ids) > 0 {
-			d.Set("References", string(ids[0]))
-		}
-	} else if refs := article.ParseReferences(d.Get("References")); len(refs) > 0 {
-		d.Set("References", foldIDs(refs))
-	} else {
-		d.Del("References")
-	}
+	replace(d, "References", foldIDs(refs))
 	kept := d.Header[:0]
 	for _, f := range d.Header {
 		if f[1] = noBlankLines(f[1]); f[1] != "" {
@@ -226,6 +206,38 @@ func (c *converter) complete(d *article.Draft, groups []article.Group) error {
 	}
 	d.Header = kept
 	return nil
+}
+
+// replace sets a field that stands there once; "" takes it out.
+func replace(d *article.Draft, name, value string) {
+	d.Del(name)
+	if value != "" {
+		d.Set(name, value)
+	}
+}
+
+func isID(s string) bool {
+	_, err := article.ParseID(s)
+	return err == nil
+}
+
+// completeDate leaves a date that cannot be taken to the agent to set, and writes one anew
+// that news does not know.
+func (c *converter) completeDate(d *article.Draft) {
+	date := d.Get("Date")
+	if date == "" {
+		return
+	}
+	t, err := article.ParseDate(date)
+	switch now := c.now(); {
+	case err != nil || t.After(now.Add(24*time.Hour)) || c.cutoff > 0 && t.Before(now.Add(-c.cutoff)):
+		d.Del("Date")
+	case !article.ProperDate(date):
+		d.Set("Date", article.FormatDate(t))
+	default:
+		return
+	}
+	d.Set("Original-Date", date)
 }
 
 // utf8Field reads a field with raw octets over 127 that are no UTF-8 in the

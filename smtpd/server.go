@@ -69,7 +69,7 @@ type Config struct {
 	OfferTLS       func() bool // whether a new connection is offered STARTTLS; nil: always
 	LMTP           bool
 	Submission     bool // every sender must log in
-	MaxConns       int  // connections at a time; 0: 200
+	MaxConns       int  // connections at a time, a quarter of them of one host that is not trusted; 0: 200
 
 	Agent    Injector
 	Accounts Accounts // nil: no AUTH
@@ -138,8 +138,13 @@ func New(cfg Config) *Server {
 	s.smtp = &dialog.Server{Host: cfg.Host, LMTP: cfg.LMTP, TLS: cfg.TLS, OfferTLS: cfg.OfferTLS, MaxMessage: cfg.MaxMessage,
 		MaxRecipients: 100, // RFC 5321 §4.5.3.1.8
 		MaxConns:      cfg.MaxConns,
-		Wait:          5 * time.Minute, // RFC 5321 §4.5.3.2.7
-		Open:          s.open, Log: cfg.Log}
+		MaxPerHost:    max(cfg.MaxConns/4, 1),
+		Free: func(a net.Addr) bool {
+			l := s.live.Load()
+			return contains(l.trusted, hostOf(a)) || contains(l.front, hostOf(a))
+		},
+		Wait: 5 * time.Minute, // RFC 5321 §4.5.3.2.7
+		Open: s.open, Log: cfg.Log}
 	return s
 }
 

@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/emersion/go-sasl"
 )
 
 // obey carries out one command.
@@ -47,88 +49,97 @@ func (c *conn) obey(verb, arg string) {
 	}
 }
 
-// greet answers to HELO, EHLO and LHLO, with what else is understood here.
+// greet answers to HELO, EHLO and LHLO (RFC 2033 §4.1).
 func (c *conn) greet(verb, arg string) {
-	if (verb == "LHLO") != c.srv.LMTP { // RFC 2033 §4.1
-		c.wrong(500, map[bool]string{true: "5.5.1 this is LMTP: LHLO", false: "5.5.1 this is SMTP: EHLO"}[c.srv.LMTP])
-		return
-	}
 	name, _, _ := strings.Cut(arg, " ")
-	if name == "" {
+	switch {
+	case c.srv.LMTP && verb != "LHLO":
+		c.wrong(500, "5.5.1 this is LMTP: LHLO")
+	case !c.srv.LMTP && verb == "LHLO":
+		c.wrong(500, "5.5.1 this is SMTP: EHLO")
+	case name == "":
 		c.wrong(501, "5.5.4 "+verb+" and your name")
-		return
+	default:
+		c.endTransaction()
+		c.hello = name
+		c.able(verb != "HELO")
 	}
-	c.endTransaction()
-	c.hello = name
-	if verb == "HELO" {
-		c.say(250, "%s", c.srv.Host)
-		return
-	}
-	able := []string{c.srv.Host, "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING",
-		fmt.Sprintf("SIZE %d", c.srv.MaxMessage), fmt.Sprintf("LIMITS RCPTMAX=%d", c.srv.MaxRecipients)} // RFC 9422
-	if c.canTLS() {
-		able = append(able, "STARTTLS")
-	}
-	if m := c.sess.Mechanisms(); len(m) > 0 && !c.authed {
-		able = append(able, "AUTH "+strings.Join(m, " "))
-	}
-	for i, a := range able {
-		sep := "-"
-		if i == len(able)-1 {
-			sep = " "
+}
+
+// able says what is understood here beyond the commands of RFC 821.
+func (c *conn) able(extended bool) {
+	lines := []string{c.srv.Host}
+	if extended {
+		lines = append(lines, "PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES", "CHUNKING",
+			fmt.Sprintf("SIZE %d", c.srv.MaxMessage), fmt.Sprintf("LIMITS RCPTMAX=%d", c.srv.MaxRecipients)) // RFC 9422
+		if c.canTLS() {
+			lines = append(lines, "STARTTLS")
 		}
-		fmt.Fprintf(c.w, "250%s%s\r\n", sep, a)
+		if m := c.sess.Mechanisms(); len(m) > 0 && !c.authed {
+			lines = append(lines, "AUTH "+strings.Join(m, " "))
+		}
 	}
+	last := len(lines) - 1
+	for _, l := range lines[:last] {
+		fmt.Fprintf(c.w, "250-%s\r\n", l)
+	}
+	fmt.Fprintf(c.w, "250 %s\r\n", lines[last])
 }
 
 // from is MAIL.
 func (c *conn) from(arg string) {
-	if c.hello == "" || c.mail {
-		c.wrong(503, map[bool]string{true: "5.5.1 a mail was begun already: RSET forgets it", false: "5.5.1 say hello first"}[c.mail])
-		return
-	}
 	address, rest, ok := path("FROM:", arg)
 	params, ok2 := parameters(rest)
-	if !ok || !ok2 {
+	switch {
+	case c.hello == "":
+		c.wrong(503, "5.5.1 say hello first")
+		return
+	case c.mail:
+		c.wrong(503, "5.5.1 a mail was begun already: RSET forgets it")
+		return
+	case !ok || !ok2:
 		c.wrong(501, "5.5.4 MAIL FROM:<address>, then parameters")
 		return
 	}
-	utf8 := false
-	for name, value := range params {
-		switch name {
-		case "SIZE": // RFC 1870
-			n, err := strconv.ParseUint(value, 10, 63)
-			if err != nil {
-				c.wrong(501, "5.5.4 SIZE is a number of octets")
-				return
-			}
-			if int64(n) > c.srv.MaxMessage {
-				c.fail(errTooLarge(c.srv.MaxMessage))
-				return
-			}
-		case "BODY": // RFC 6152
-			if !strings.EqualFold(value, "7BIT") && !strings.EqualFold(value, "8BITMIME") {
-				c.wrong(501, "5.5.4 BODY is 7BIT or 8BITMIME")
-				return
-			}
-		case "SMTPUTF8": // RFC 6531
-			utf8 = true
-		case "AUTH": // RFC 4954 §5: nobody is believed about others
-		default:
-			c.say(555, "5.5.4 the parameter %.40s is not understood", name)
-			return
-		}
+	err := c.suits(params)
+	_, utf8 := params["SMTPUTF8"]
+	if err == nil && !utf8 && !ascii(address) {
+		err = errNeedsUTF8()
 	}
-	if !ascii(address) && !utf8 {
-		c.fail(errNeedsUTF8())
-		return
+	if err == nil {
+		err = c.sess.Mail(address)
 	}
-	if err := c.sess.Mail(address); err != nil {
+	if err != nil {
 		c.fail(err)
 		return
 	}
 	c.mail, c.utf8 = true, utf8
 	c.say(250, "2.1.0 sender taken")
+}
+
+// suits says whether a mail with these parameters can be taken.
+func (c *conn) suits(params map[string]string) error {
+	for name, value := range params {
+		switch name {
+		case "SIZE": // RFC 1870 §6
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil {
+				return Refuse(501, 5, 5, 4, "SIZE is a number of octets")
+			}
+			if int64(n) > c.srv.MaxMessage {
+				return errTooLarge(c.srv.MaxMessage)
+			}
+		case "BODY": // RFC 6152 §2
+			if !strings.EqualFold(value, "7BIT") && !strings.EqualFold(value, "8BITMIME") {
+				return Refuse(501, 5, 5, 4, "BODY is 7BIT or 8BITMIME")
+			}
+		case "SMTPUTF8": // RFC 6531
+		case "AUTH": // RFC 4954 §5: nobody is believed about others
+		default:
+			return Refuse(555, 5, 5, 4, "the parameter %.40s is not understood", name)
+		}
+	}
+	return nil
 }
 
 // errNeedsUTF8 is RFC 6531 §3.5.
@@ -307,6 +318,11 @@ func (c *conn) auth(arg string) {
 			return
 		}
 	}
+	c.converse(s, response)
+}
+
+// converse goes through a mechanism's challenges.
+func (c *conn) converse(s sasl.Server, response []byte) {
 	for {
 		challenge, done, err := s.Next(response)
 		if err != nil {
@@ -320,19 +336,22 @@ func (c *conn) auth(arg string) {
 		}
 		c.say(334, "%s", base64.StdEncoding.EncodeToString(challenge))
 		line, err := c.line(maxAuth)
+		if err == nil && line != "*" {
+			response, err = decode(line)
+		}
+		var bad base64.CorruptInputError
 		switch {
-		case errors.Is(err, errLong):
-			c.wrong(500, "5.5.6 the line is too long")
-			return
-		case err != nil:
-			c.over = true
-			return
 		case line == "*":
 			c.say(501, "5.7.0 AUTH was given up")
 			return
-		}
-		if response, err = decode(line); err != nil {
+		case errors.Is(err, errLong):
+			c.wrong(500, "5.5.6 the line is too long")
+			return
+		case errors.As(err, &bad):
 			c.wrong(501, "5.5.2 that is no base64")
+			return
+		case err != nil:
+			c.over = true
 			return
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -89,7 +90,7 @@ func (c *clerk) Auth(string) (sasl.Server, error) {
 // serve runs a Server and returns it, with a way to dial it.
 func serve(t *testing.T, c *clerk, change func(*Server)) (*Server, func() *client) {
 	t.Helper()
-	s := &Server{Host: "box.example", LMTP: c.lmtp, MaxMessage: 1000, MaxRecipients: 3, MaxConns: 10, Wait: 20 * time.Second,
+	s := &Server{Host: "box.example", LMTP: c.lmtp, MaxMessage: 1000, MaxRecipients: 3, MaxConns: 10, MaxPerHost: 10, Free: func(net.Addr) bool { return false }, Wait: 20 * time.Second,
 		Open: func(Peer) Session { return c }, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(s)
@@ -287,6 +288,34 @@ func TestTooManyConnections(t *testing.T) {
 	c := dial()
 	c.expect("421 4.3.2")
 	c.closed()
+}
+
+// TestPerHost: one address has not all connections, unless it is known; what ends makes
+// room.
+func TestPerHost(t *testing.T) {
+	var free atomic.Bool
+	_, dial := serve(t, &clerk{}, func(s *Server) { s.MaxPerHost, s.Free = 1, func(net.Addr) bool { return free.Load() } })
+	a := dial()
+	a.expect("220")
+	b := dial()
+	b.expect("421 4.3.2")
+	b.closed()
+	free.Store(true)
+	c := dial()
+	c.say("QUIT\r\n", "220", "221")
+	c.closed()
+	free.Store(false)
+	a.say("QUIT\r\n", "221")
+	a.closed()
+	for deadline := time.Now().Add(20 * time.Second); ; { // it is forgotten a moment after it was closed
+		d := dial()
+		if line, _ := d.r.ReadString('\n'); strings.HasPrefix(line, "220") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no room")
+		}
+	}
 }
 
 // TestShutdown: who waits is told, who is in the middle of a mail may end it, and it

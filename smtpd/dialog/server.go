@@ -44,12 +44,14 @@ type Peer interface {
 type Server struct {
 	Host          string // how it calls itself
 	LMTP          bool
-	TLS           *tls.Config   // nil: no STARTTLS
-	OfferTLS      func() bool   // whether STARTTLS is offered now; nil: always
-	MaxMessage    int64         // octets
-	MaxRecipients int           // of one message
-	MaxConns      int           // at a time
-	Wait          time.Duration // for the next octets, and for ours to be taken
+	TLS           *tls.Config         // nil: no STARTTLS
+	OfferTLS      func() bool         // whether STARTTLS is offered now; nil: always
+	MaxMessage    int64               // octets
+	MaxRecipients int                 // of one message
+	MaxConns      int                 // at a time
+	Wait          time.Duration       // for the next octets, and for ours to be taken
+	MaxPerHost    int                 // connections of one address at a time
+	Free          func(net.Addr) bool // whether an address may have more
 	Open          func(Peer) Session
 	Log           *slog.Logger
 
@@ -57,6 +59,7 @@ type Server struct {
 	closing   bool
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
+	hosts     map[string]int // connections by address
 	wg        sync.WaitGroup // of conns
 }
 
@@ -91,7 +94,7 @@ func (s *Server) listen(l net.Listener) bool {
 		return false
 	}
 	if s.listeners == nil {
-		s.listeners, s.conns = map[net.Listener]struct{}{}, map[*conn]struct{}{}
+		s.listeners, s.conns, s.hosts = map[net.Listener]struct{}{}, map[*conn]struct{}{}, map[string]int{}
 	}
 	s.listeners[l] = struct{}{}
 	return true
@@ -113,18 +116,29 @@ func (s *Server) stopping() bool {
 // admit serves a connection, or turns it away.
 func (s *Server) admit(nc net.Conn) {
 	c := newConn(s, nc)
+	host, _, err := net.SplitHostPort(nc.RemoteAddr().String())
+	counts := err == nil && !s.Free(nc.RemoteAddr()) // no Unix socket
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing || len(s.conns) >= s.MaxConns {
+	if s.closing || len(s.conns) >= s.MaxConns || counts && s.hosts[host] >= s.MaxPerHost {
 		go c.turnAway()
 		return
 	}
 	s.conns[c] = struct{}{}
+	if counts {
+		s.hosts[host]++
+	}
 	s.wg.Go(func() {
 		c.serve()
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.conns, c)
+		if !counts {
+			return
+		}
+		if s.hosts[host]--; s.hosts[host] == 0 {
+			delete(s.hosts, host)
+		}
 	})
 }
 
