@@ -134,6 +134,8 @@ func ydecode(b []byte) (name string, data []byte, n int) {
 			return strings.TrimSpace(name), data, len(b) - len(rest)
 		case bytes.HasPrefix(line, []byte("=ypart ")):
 			continue
+		case bytes.HasPrefix(line, []byte("=ybegin ")): // the next one; many that never end are not each read to the end
+			return "", nil, 0
 		}
 		for i := 0; i < len(line); i++ {
 			c := line[i]

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -350,4 +351,38 @@ func TestFolder(t *testing.T) {
 		return nil
 	})
 	t.Logf("%d articles, slowest over 200 ms: %v, %v", n, slow, err)
+}
+
+// TestBombs: four times as much of anything takes about four times as much memory, and
+// so time, not sixteen times.
+func TestBombs(t *testing.T) {
+	flowed := "Content-Type: text/plain; format=flowed\n\n"
+	html := "Content-Type: text/html\n\n"
+	for name, b := range map[string][2]string{
+		"yEnc without end": {"\n", "=ybegin line=128 size=1 name=x\n"}, "yEnc, one line each": {"\n", "=ybegin line=128 size=1 name=x\nx\n"},
+		"uuencode without end": {"\n", "begin 644 x\n"}, "uuencode, empty": {"\n", "begin 644 x\n\n`\n"},
+		"flowed": {flowed, "> > > word \n"}, "flowed, one paragraph": {flowed, "word \n"}, "flowed, two depths": {flowed, "> word \nword \n"},
+		"patches": {"\n", "diff --git a/x b/x\n--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n"}, "half patches": {"\n", "--- a/x\n+++ b/x\n"},
+		"quotes": {"\n", "> a\n>> b\n>>> c\n"}, "signatures": {"\n", "-- \n"}, "addresses": {"\n", "http://x.example/aaaa http://(((( a@b.c.d\n"},
+		"elements": {html, "<blockquote><p><b>\n"}, "ends": {html, "</blockquote></p></b>\n"}, "comments": {html, "<!--\n"}, "brackets": {html, "<<<<<<<<\n"}, "lists": {html, "<ol><li>\n"},
+		"parts": {"Content-Type: multipart/mixed; boundary=b\n\n", "--b\n\nx\n"}, "inner parts": {"Content-Type: multipart/mixed; boundary=b\n\n", "--b\nContent-Type: multipart/mixed; boundary=b\n\n"},
+		"messages": {"Content-Type: message/rfc822\n\n", "Content-Type: message/rfc822\n\n"}, "utf-7": {"Content-Type: text/plain; charset=utf-7\n\n", "+AGE-+\n"},
+	} {
+		took := func(octets int) uint64 {
+			text := "From: a@b.example\nSubject: s\n" + b[0] + strings.Repeat(b[1], octets/len(b[1]))
+			a := read(t, text)
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			c := Of(a)
+			c.Blocks(nil)
+			c.Files()
+			c.Plain()
+			runtime.ReadMemStats(&after)
+			return after.TotalAlloc - before.TotalAlloc
+		}
+		took(32 << 10)
+		if one, four := took(64<<10), took(256<<10); four > 8*one+1<<20 {
+			t.Errorf("%s: %d octets, and %d for four times as much", name, one, four)
+		}
+	}
 }

@@ -217,6 +217,14 @@ func initials(s string) int {
 // flow joins the lines of paragraphs: RFC 3676 §4.
 func flow(raw []string, delsp bool) []line {
 	var out []line
+	var par []string // the lines of the last one, while it goes on
+	end := func() {
+		if len(par) > 1 {
+			last := &out[len(out)-1]
+			last.text, last.para = strings.Join(par, ""), true
+		}
+		par = par[:0]
+	}
 	open := false
 	for _, s := range raw {
 		d := 0
@@ -228,14 +236,14 @@ func flow(raw []string, delsp bool) []line {
 		if soft && delsp {
 			s = s[:len(s)-1]
 		}
-		if n := len(out); open && out[n-1].depth == d {
-			out[n-1].text += s
-			out[n-1].para = true
-		} else {
+		if n := len(out); !open || out[n-1].depth != d {
+			end()
 			out = append(out, line{depth: d, text: s})
 		}
+		par = append(par, s)
 		open = soft
 	}
+	end()
 	return out
 }
 
