@@ -18,6 +18,8 @@ func mailCommands() []command {
 		{name: "rm", args: "GROUP ADDRESS", short: "send it no longer", run: cmdMailRm},
 		{name: "notify", args: "ACCOUNT [KINDS]", short: "what an account hears of by mail", run: cmdMailNotify,
 			long: "KINDS: replies (answers to what it wrote), watched (threads that it watches), reports (what readers\nreport in groups that it moderates), several with commas; all; none. Without KINDS: what it gets now.\nIt goes to the address of the account, which is not asked. Each may change it itself on the page /mail."},
+		{name: "dkim", args: "[FILE]", short: "make the keys that sign mail, and say what the DNS must hold", run: cmdMailDKIM,
+			long: "FILE (default: smtp.dkim) gets an RSA and an Ed25519 key, if it is not there; what is there stays."},
 		{name: "queue", short: "what waits to be sent, and why", run: cmdMailQueue},
 	}
 }

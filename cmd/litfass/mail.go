@@ -74,7 +74,7 @@ func readSeals(file, selector string) (each, common courier.Seal, err error) {
 	}
 	switch len(keys) {
 	case 0:
-		return each, common, fmt.Errorf("%s holds no PEM block; make one with \"openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048\"", file)
+		return each, common, fmt.Errorf("%s holds no PEM block; \"litfass mail dkim FILE\" makes a file of keys", file)
 	case 1:
 		return courier.Seal{Key: keys[0], Selector: selector}, common, nil
 	}

@@ -1,13 +1,16 @@
 package main
 
 import (
+	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -49,6 +52,52 @@ func TestReadSeals(t *testing.T) {
 			if _, ok := each.Key.(ed25519.PrivateKey); !ok {
 				t.Errorf("%s: %T signs each mail", c.name, each.Key)
 			}
+		}
+	}
+}
+
+// TestDKIMRecord: what the DNS is to hold is the key's public half, in pieces that fit.
+func TestDKIMRecord(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "dkim.pem")
+	if made, err := makeKeys(file); err != nil || !made {
+		t.Fatal(made, err)
+	}
+	if made, err := makeKeys(file); err != nil || made {
+		t.Errorf("made again: %v %v", made, err)
+	}
+	each, common, err := readSeals(file, "s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, key := range map[string]crypto.Signer{"v=DKIM1; k=rsa; p=": common.Key, "v=DKIM1; k=ed25519; p=": each.Key} {
+		record, err := dkimRecord(key.Public())
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, ok := strings.CutPrefix(record, name)
+		raw, err := base64.StdEncoding.DecodeString(text)
+		if !ok || err != nil {
+			t.Fatalf("%q: %v", record, err)
+		}
+		var public any = ed25519.PublicKey(raw)
+		if strings.Contains(name, "rsa") {
+			if public, err = x509.ParsePKIXPublicKey(raw); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(public) {
+			t.Errorf("%s: another key", name)
+		}
+		joined := ""
+		for line := range strings.Lines(quotedPieces(record)) {
+			piece := strings.Trim(line, "\t\"\n")
+			if len(piece) > 255 {
+				t.Errorf("a string of %d octets", len(piece))
+			}
+			joined += piece
+		}
+		if joined != record {
+			t.Errorf("%q, want %q", joined, record)
 		}
 	}
 }
