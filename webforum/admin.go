@@ -6,15 +6,11 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/litfass/litfass/article"
-	"github.com/litfass/litfass/spool"
 )
 
 // Admin is what administrators see and do. Each of its acts is a command as well;
@@ -66,34 +62,6 @@ type Sample struct {
 	Lag     uint64 // of the peer that is furthest behind
 }
 
-// Member is an account as administrators see it.
-type Member struct {
-	Name, Identity string
-	Peer           bool
-	Seen           time.Time
-	BanReason      string // "": not barred
-	Today          int64  // articles posted today
-	TodayOctets    int64
-	AccountChange
-}
-
-// AccountChange is what administrators may change of an account: wildmats of the
-// groups it may read and post to ("": all) and moderates ("": none), and what it may
-// post a day (0 and "": as for all).
-type AccountChange struct {
-	Email                string
-	Admin                bool
-	Read, Post, Moderate string
-	DayArticles          int
-	DaySize              string // as in the configuration: 64MiB
-}
-
-// GroupChange is a group's settings as the form has them.
-type GroupChange struct {
-	Name, Description, Moderator string
-	Post                         string // open, signed, none
-}
-
 // adminFrame is what all pages of the administration have.
 type adminFrame struct {
 	Tab   string
@@ -110,32 +78,6 @@ type statusData struct {
 	O      Overview
 	Facts  [][2]string
 	Charts []chart
-}
-
-type groupsData struct {
-	adminFrame
-	Groups     []adminGroup
-	Find       string
-	Large      bool // there are more than a page of them
-	Prev, Next string
-	Form       GroupChange
-	Adding     bool
-}
-
-const adminGroupsPage = 100
-
-type accountsData struct {
-	adminFrame
-	Members []Member
-	New     Member
-	Words   string // of the account that was just made
-	Behind  string // the account whose password was just set, if its identity stayed behind
-}
-
-type adminGroup struct {
-	GroupChange
-	Href, Edit, Count string
-	Moderated         bool
 }
 
 // adminOnly lets administrators through, and what they send only with the token of
@@ -239,201 +181,8 @@ func (f *Forum) adminStatus(v *visitor) (*page, error) {
 	return v.adminPage("status", d), nil
 }
 
-// adminAccounts lists the accounts, changes and bars them.
-func (f *Forum) adminAccounts(v *visitor) (*page, error) {
-	if err := v.adminOnly(); err != nil {
-		return nil, err
-	}
-	d := &accountsData{}
-	if v.adminAct(d, "accounts", map[string]func(url.Values) error{
-		"add": func(q url.Values) (err error) {
-			d.New, d.Words, err = v.addAccount(q)
-			d.Stay = err == nil
-			return err
-		},
-		"set": v.setAccount,
-		"password": func(q url.Values) error {
-			behind, err := v.setPassword(q)
-			if behind {
-				d.Behind, d.Stay = q.Get("name"), true
-			}
-			return err
-		},
-		"remove": func(q url.Values) error {
-			if q.Get("name") == v.account.Name {
-				return errors.New(v.tx.T("admin.self"))
-			}
-			return f.Admin.RemoveAccount(v.ctx, q.Get("name"))
-		},
-		"ban":  func(q url.Values) error { return v.banAccount(q, false) },
-		"lift": func(q url.Values) error { return v.banAccount(q, true) },
-	}) {
-		return nil, nil
-	}
-	var err error
-	if d.Members, err = f.Admin.Members(v.ctx); err != nil {
-		return nil, err
-	}
-	return v.adminPage("accounts", d), nil
-}
-
-// addAccount makes the account that a form describes.
-func (v *visitor) addAccount(q url.Values) (m Member, words string, err error) {
-	m = Member{Name: trimmed(q, "name"), AccountChange: AccountChange{Email: trimmed(q, "email"), Admin: q.Get("admin") != ""}}
-	if len(q.Get("password")) < 8 {
-		return m, "", errors.New(v.tx.T("start.password.short"))
-	}
-	words, err = v.Admin.AddAccount(v.ctx, m.Name, m.Email, q.Get("password"), m.Admin)
-	return m, words, err
-}
-
-func (v *visitor) setPassword(q url.Values) (behind bool, err error) {
-	if len(q.Get("password")) < 8 {
-		return false, errors.New(v.tx.T("start.password.short"))
-	}
-	return v.Admin.SetPassword(v.ctx, q.Get("name"), q.Get("password"))
-}
-
-func (v *visitor) setAccount(q url.Values) error {
-	a := AccountChange{Email: trimmed(q, "email"), Admin: q.Get("admin") != "", Read: trimmed(q, "read"), Post: trimmed(q, "post"), Moderate: trimmed(q, "moderate"), DaySize: trimmed(q, "size")}
-	var err error
-	if a.DayArticles, err = v.whole(q, "articles"); err != nil {
-		return err
-	}
-	if q.Get("name") == v.account.Name && !a.Admin {
-		return errors.New(v.tx.T("admin.self"))
-	}
-	return v.Admin.SetAccount(v.ctx, q.Get("name"), a)
-}
-
-func (v *visitor) banAccount(q url.Values, lift bool) error {
-	reason := trimmed(q, "reason")
-	switch {
-	case !lift && reason == "":
-		return errors.New(v.tx.T("reason.missing"))
-	case !lift && q.Get("name") == v.account.Name:
-		return errors.New(v.tx.T("admin.self"))
-	}
-	return v.Admin.BanAccount(v.ctx, q.Get("name"), lift, reason, v.account.Name)
-}
-
-// AccountUse says what an account may do, and did today.
-func (p *page) AccountUse(m Member) string {
-	var out []string
-	add := func(pattern, text string) {
-		if pattern != "" {
-			out = append(out, text)
-		}
-	}
-	add(m.Read, p.tx.T("account.reads", m.Read))
-	add(m.Post, p.tx.T("account.posts", m.Post))
-	add(m.Moderate, p.tx.T("account.moderates", m.Moderate))
-	today := p.of(p.Number(m.Today), p.Number(int64(m.DayArticles)), m.DayArticles > 0) + " " + p.tx.N("articles", int(max(m.Today, int64(m.DayArticles))))
-	octets := p.of(p.tx.size(m.TodayOctets), m.DaySize, m.DaySize != "")
-	if m.Today > 0 || m.DayArticles > 0 || m.DaySize != "" {
-		out = append(out, p.tx.T("peer.today", today, octets))
-	}
-	return strings.Join(out, " · ")
-}
-
 // trimmed is a field without the blanks around it.
 func trimmed(q url.Values, name string) string { return strings.TrimSpace(q.Get(name)) }
-
-// whole is a field that holds a whole number, or nothing: 0.
-func (v *visitor) whole(q url.Values, name string) (int, error) {
-	s := trimmed(q, name)
-	if s == "" {
-		return 0, nil
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil || n < 0 {
-		return 0, errors.New(v.tx.T("admin.number", s))
-	}
-	return n, nil
-}
-
-// adminGroups lists the groups; ?name= is the form of one.
-func (f *Forum) adminGroups(v *visitor) (*page, error) {
-	if err := v.adminOnly(); err != nil {
-		return nil, err
-	}
-	d := &groupsData{Adding: true, Form: GroupChange{Post: "open"}}
-	put := func(q url.Values) error {
-		d.Form = GroupChange{Name: trimmed(q, "name"), Description: q.Get("description"), Moderator: trimmed(q, "moderator"), Post: q.Get("post")}
-		d.Adding = q.Get("act") == "add"
-		err := f.Admin.PutGroup(v.ctx, d.Adding, d.Form)
-		if err == nil {
-			f.groups.forget()
-		}
-		return err
-	}
-	remove := func(q url.Values) error {
-		err := f.Admin.RemoveGroup(v.ctx, trimmed(q, "name"))
-		if err == nil {
-			f.groups.forget()
-		}
-		return err
-	}
-	if v.adminAct(d, "groups", map[string]func(url.Values) error{"add": put, "set": put, "remove": remove}) {
-		return nil, nil
-	}
-	if name := v.r.URL.Query().Get("name"); name != "" && v.r.Method != http.MethodPost {
-		if g, err := f.Spool.Group(v.ctx, article.Group(name)); err == nil {
-			d.Form, d.Adding = changeOf(g), false
-		} else if !errors.Is(err, spool.ErrNotFound) {
-			return nil, err
-		}
-	}
-	if err := v.listGroups(d); err != nil {
-		return nil, err
-	}
-	return v.adminPage("groups", d), nil
-}
-
-// listGroups fills in a page of the groups whose names hold what is looked for.
-func (v *visitor) listGroups(d *groupsData) error {
-	d.Find = strings.ToLower(clip(v.r.URL.Query().Get("find"), 100))
-	var found []article.Group // of very many, all that is known of them would keep the collector busy
-	for g, err := range v.Spool.Groups(v.ctx) {
-		if err != nil {
-			return err
-		}
-		if strings.Contains(strings.ToLower(string(g.Name)), d.Find) {
-			found = append(found, g.Name)
-		}
-	}
-	lo, hi, prev, next := v.slice(len(found), adminGroupsPage)
-	d.Prev, d.Next, d.Large = prev, next, d.Find != "" || len(found) > adminGroupsPage
-	for _, name := range found[lo:hi] {
-		g, err := v.Spool.Group(v.ctx, name)
-		if errors.Is(err, spool.ErrNotFound) { // it went this moment
-			continue
-		} else if err != nil {
-			return err
-		}
-		d.Groups = append(d.Groups, adminGroup{GroupChange: changeOf(g), Href: groupPath(g.Name), Edit: "/admin/groups?" + url.Values{"name": {string(g.Name)}}.Encode() + "#form",
-			Count: v.tx.number(g.Count), Moderated: g.Status == spool.Moderated})
-	}
-	return nil
-}
-
-func changeOf(g spool.GroupInfo) GroupChange {
-	c := GroupChange{Name: string(g.Name), Description: g.Description, Moderator: g.Moderator, Post: "open"}
-	switch {
-	case g.Status == spool.PostNone:
-		c.Post = "none"
-	case g.Require == "known":
-		c.Post = "signed"
-	}
-	return c
-}
-
-func (c *groupCache) forget() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.list = nil
-	c.gen++
-}
 
 // lasting writes how long something lasts with units that all languages share.
 func lasting(d time.Duration) string {

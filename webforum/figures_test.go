@@ -8,7 +8,9 @@ import (
 	"net/http/httptest"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/spool"
@@ -153,4 +155,75 @@ func BenchmarkReaders(b *testing.B) {
 	if err := <-over; err != nil {
 		b.Error(err)
 	}
+}
+
+// The weight of pages: docs/forum.md says these figures.
+func TestWeight(t *testing.T) {
+	w := newWorld(t)
+	fill(w, 130, 60)
+	for path, limit := range map[string]int{"/": 6 << 10, "/g/misc.test": 8 << 10, "/m/b5@a.example": 3 << 10, "/g/misc.test/t/b0@a.example": 18 << 10, w.f.css: 8 << 10, w.f.js: 12 << 10} {
+		if n := gz(w.get(path).body); n > limit {
+			t.Errorf("%s: %d octets compressed, at most %d", path, n, limit)
+		} else {
+			t.Logf("%s: %d octets compressed", path, n)
+		}
+	}
+}
+
+func BenchmarkPages(b *testing.B) {
+	w := newWorld(b)
+	fill(w, 130, 60)
+	w.jar = map[string]string{}
+	for name, path := range map[string]string{"front": "/", "group": "/g/misc.test", "message": "/m/b5@a.example", "thread25": "/g/misc.test/t/b0@a.example", "nested50": "/g/misc.test/t/b0@a.example?view=nested"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			size, start := 0, cpuTime()
+			for range b.N {
+				w.f.limits = limiter{}
+				r := httptest.NewRequest("GET", "http://"+w.host+path, nil)
+				r.RemoteAddr = w.from
+				r.Header.Set("Accept-Encoding", "gzip")
+				rec := httptest.NewRecorder()
+				w.h.ServeHTTP(rec, r)
+				if rec.Code != 200 {
+					b.Fatal(rec.Code)
+				}
+				size = rec.Body.Len()
+			}
+			cpu(b, start)
+			b.ReportMetric(float64(size), "gzip-octets")
+		})
+	}
+	b.Run("unchanged", func(b *testing.B) {
+		r := httptest.NewRequest("GET", "http://box.example/g/misc.test/t/b0@a.example", nil)
+		r.RemoteAddr = w.from
+		rec := httptest.NewRecorder()
+		w.h.ServeHTTP(rec, r)
+		r.Header.Set("If-None-Match", rec.Header().Get("ETag"))
+		b.ReportAllocs()
+		start := cpuTime()
+		defer func() { cpu(b, start) }()
+		for range b.N {
+			w.f.limits = limiter{}
+			rec := httptest.NewRecorder()
+			w.h.ServeHTTP(rec, r)
+			if rec.Code != 304 {
+				b.Fatal(rec.Code)
+			}
+		}
+	})
+}
+
+// cpuTime is the processor time of this process: on a busy machine it says more
+// than the clock.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+func cpu(b *testing.B, start time.Duration) {
+	b.ReportMetric(float64((cpuTime()-start).Microseconds())/float64(b.N), "cpu-µs/op")
 }

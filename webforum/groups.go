@@ -394,3 +394,10 @@ func subject(s string) string {
 	}
 	return s
 }
+
+func (c *groupCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = nil
+	c.gen++
+}
