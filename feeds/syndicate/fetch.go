@@ -117,6 +117,9 @@ func (f *Fetcher) Get(ctx context.Context, address string, v Validators) (*Answe
 		return nil
 	}
 	resp, err := client.Do(f.request(ctx, u, v))
+	if where := (*url.Error)(nil); errors.As(err, &where) && where.URL == u.String() {
+		err = where.Err // who asks names the address
+	}
 	if err != nil {
 		return nil, err
 	}
