@@ -316,7 +316,7 @@ func newDecodePipe(coding string, w io.Writer) *decodePipe {
 	go func() {
 		var r io.Reader = quotedprintable.NewReader(pr)
 		if coding == "base64" {
-			r = base64.NewDecoder(base64.StdEncoding, &onlyBase64{pr})
+			r = base64.NewDecoder(base64.RawStdEncoding, &onlyBase64{r: pr})
 		}
 		_, err := io.Copy(w, r)
 		_, drain := io.Copy(io.Discard, pr) // after a fault in the encoding: let the writer go on
@@ -338,21 +338,23 @@ func (d *decodePipe) Close() error {
 	return nil
 }
 
-// onlyBase64 leaves out what is not in the alphabet, as RFC 2045 §6.8 demands.
-type onlyBase64 struct{ r io.Reader }
+// onlyBase64 is content.Base64Only as a reader.
+type onlyBase64 struct {
+	r    io.Reader
+	only content.Base64Only
+}
 
 func (o *onlyBase64) Read(p []byte) (int, error) {
 	for {
 		n, err := o.r.Read(p)
-		k := 0
-		for _, c := range p[:n] {
-			if c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' || c == '=' {
-				p[k] = c
-				k++
-			}
+		if k := len(o.only.Append(p[:0], p[:n])); k > 0 {
+			return k, nil
 		}
-		if k > 0 || err != nil {
-			return k, err
+		if o.only.Ended {
+			return 0, io.EOF
+		}
+		if err != nil {
+			return 0, err
 		}
 	}
 }

@@ -73,3 +73,26 @@ func TestLongLinesInside(t *testing.T) {
 		}
 	}
 }
+
+// TestBadEncodings: a part whose encoding is broken and whose lines are too long loses
+// nothing when it is encoded anew; what stands below the end of base64 is none.
+func TestBadEncodings(t *testing.T) {
+	d := newDesk(t)
+	words, abc := strings.Repeat("abc ", 300), strings.Repeat("QUJD", 300)
+	for coding, c := range map[string][2]string{
+		"quoted-printable": {"Gr=C3=BC=ZZ =\n" + words + "=\nend=1", "Grü=ZZ " + words + "end=1"},
+		"base64":           {"R=3LDvEEh\n" + abc + "-*\nRQ==\nFooter of a list\nR3LDvA==", "GrüA!" + strings.Repeat("ABC", 300) + "E"},
+	} {
+		for _, kind := range []string{"plain", "html"} {
+			a, err := d.take([]byte("From: a@a.example\nSubject: " + coding + kind + "\nContent-Type: text/" + kind + "; charset=utf-8\nContent-Transfer-Encoding: " + coding + "\n\n" + c[0] + "\n"))
+			if err != nil {
+				t.Errorf("%s: %v", coding, err)
+				continue
+			}
+			parts := content.Of(a).Parts
+			if got := strings.TrimSpace(parts[len(parts)-1].UTF8()); got != c[1] {
+				t.Errorf("%s, %s: %.40q ... %q", coding, kind, got, got[max(0, len(got)-40):])
+			}
+		}
+	}
+}

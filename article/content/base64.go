@@ -65,3 +65,28 @@ func (l *base64Lines) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// Base64Only keeps what of an encoded text is in the alphabet of base64, up to the padding
+// that ends it: RFC 2045 §6.8. What a list wrote below that is no part of it.
+type Base64Only struct {
+	Ended bool
+	quad  int // characters of the last four
+	pads  int // signs of padding behind them
+}
+
+// Append appends to dst what it keeps of the next piece; dst may be src[:0].
+func (o *Base64Only) Append(dst, src []byte) []byte {
+	for _, c := range src {
+		switch {
+		case o.Ended:
+			return dst
+		case c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/':
+			o.quad, o.pads = (o.quad+1)%4, 0
+			dst = append(dst, c)
+		case c == '=':
+			o.pads++
+			o.Ended = o.quad >= 2 && o.quad+o.pads >= 4
+		}
+	}
+	return dst
+}

@@ -54,6 +54,8 @@ func TestBlocks(t *testing.T) {
 		{"iso-2022-jp", "Content-Type: text/plain; charset=iso-2022-jp\n\n\x1b$B$3$s\x1b(B\n", "0/0:こん|"},
 		{"qp", "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: quoted-printable\n\nGr=C3=BC=\n=C3=9Fe =ZZ\n", "0/0:Grüße =ZZ|"},
 		{"base64", "Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: base64\n\nR3LDvMOf\nZQ==\n", "0/0:Grüße|"},
+		{"base64 with a footer below", "Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\nQUI=\nA list's footer\n", "0/0:AB|"},
+		{"base64 with signs in it", "Content-Type: text/plain\nContent-Transfer-Encoding: base64\n\nQ=U-I\n=", "0/0:AB|"},
 		{"controls", "A: b\n\na\x1b[31mb\x07c\n", "0/0:a[31mbc|"},
 		{"html", "Content-Type: text/html\n\n<h1>Hi</h1><p onclick=x>a<script>alert(1)</script><img src=http://x/y.png alt=pic></div></article>b\n", "3/0:<p><strong>Hi</strong></p><p>apicb\n</p>|"},
 		{"alternative", "Content-Type: multipart/alternative; boundary=x\n\n--x\n\nplain\n--x\nContent-Type: text/html\n\n<b>html</b>\n--x--\n", "0/0:plain|"},

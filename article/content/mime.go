@@ -415,15 +415,10 @@ func (p *Part) Size() int64 {
 	return int64(len(p.Bytes()))
 }
 
-// unbase64 decodes what it can: octets outside the alphabet are passed over
-// (RFC 2045 §6.8), padding in the middle as well.
+// unbase64 decodes what it can: RFC 2045 §6.8.
 func unbase64(b []byte) []byte {
-	clean := make([]byte, 0, len(b))
-	for _, c := range b {
-		if c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '+' || c == '/' {
-			clean = append(clean, c)
-		}
-	}
+	var only Base64Only
+	clean := only.Append(make([]byte, 0, len(b)), b)
 	if len(clean)%4 == 1 {
 		clean = clean[:len(clean)-1]
 	}

@@ -104,7 +104,7 @@ class Maker:
 
     def encode(self, b):
         """Octets in some transfer encoding, and what names it."""
-        way = self.r.choice(["8bit", "qp", "base64", "8BIT", "Quoted-Printable", "BASE64", "none", "base64-junk", "qp-soft", "qp-bad", "base64-long", "binary", "qp-lower", "base64-open"])
+        way = self.r.choice(["8bit", "qp", "base64", "8BIT", "Quoted-Printable", "BASE64", "none", "base64-junk", "qp-soft", "qp-bad", "base64-long", "binary", "qp-lower", "base64-open", "base64-footer"])
         if way in ("8bit", "8BIT", "binary"):
             return way, b
         if way == "none":
@@ -120,6 +120,8 @@ class Maker:
         e = base64.encodebytes(b)
         if way == "base64-junk":
             return "base64", e.replace(b"\n", b" \n", 1) + b"\n\n"
+        if way == "base64-footer":  # of a list, below the padding
+            return "base64", base64.encodebytes(b + b" " * (-(len(b) + 2) % 3)) + b"____\nA list\n"
         if way == "base64-long":
             return "base64", base64.b64encode(b) + b"\n"
         if way == "base64-open":
