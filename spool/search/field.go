@@ -45,6 +45,11 @@ func newField(name string, options index.FieldIndexingOptions, size int) *field 
 	return &field{name: name, options: options, terms: make(index.TokenFrequencies, size)}
 }
 
+// maxPlaces is how many places of one word are kept of an article. bleve compares each
+// place of a phrase's word with each of the next: 32,000 times the same letter took it
+// half a minute, which no time limit of the search ends.
+const maxPlaces = 256
+
 // add adds a word; where is nil if its place is not kept.
 func (f *field) add(t term, where *index.TokenLocation) {
 	f.length++
@@ -56,7 +61,7 @@ func (f *field) add(t term, where *index.TokenLocation) {
 	if !f.options.SkipFreqNorm() {
 		tf.SetFrequency(tf.Frequency() + 1)
 	}
-	if where != nil {
+	if where != nil && len(tf.Locations) < maxPlaces {
 		tf.Locations = append(tf.Locations, where)
 	}
 }

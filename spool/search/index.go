@@ -44,7 +44,7 @@ const linger = 10 * time.Second
 const maxText = 64 << 10
 
 // version is part of the folder's name: another mapping grows another index.
-const version = "3"
+const version = "4"
 
 // Index is a full-text index on disk. It is a spool.Follower, and safe for
 // concurrent use.

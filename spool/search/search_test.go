@@ -152,6 +152,43 @@ func TestReopenAndSweep(t *testing.T) {
 	}
 }
 
+// TestPlaces: of a word that stands everywhere in an article few places are kept, so that
+// a phrase of it is found and costs little.
+func TestPlaces(t *testing.T) {
+	m, ctx := mem(t), context.Background()
+	e := put(t, m, "1", "mesh.talk", "a@a.example", "s", "Mon, 02 Mar 2026 10:00:00 +0000", strings.Repeat("xx\n", 20000)+"yy zz")
+	x := grow(t, filepath.Join(t.TempDir(), "search"), m)
+	defer x.Close()
+	a, err := m.Open(ctx, e.Seq)
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, _ := x.writer.document(e, a)
+	for _, f := range doc.Fields {
+		for _, tf := range f.AnalyzedTokenFrequencies() {
+			if len(tf.Locations) > maxPlaces {
+				t.Errorf("%s: %d places of %s", f.Name(), len(tf.Locations), tf.Term)
+			}
+		}
+	}
+	for q, want := range map[string]int{`"xx xx xx xx xx xx xx xx"`: 1, "xx": 1, `"yy zz"`: 1, `"zz yy"`: 0} {
+		if ids, _, err := x.Search(ctx, q, 0, 10); err != nil || len(ids) != want {
+			t.Errorf("%s: %v, %v", q, ids, err)
+		}
+	}
+	if err := x.Follow(ctx, put(t, m, "2", "mesh.talk", "a@a.example", "s", "Mon, 02 Mar 2026 10:00:00 +0000", strings.Repeat("xx ", 300)+"yy zz")); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(x.Flush(), x.tidy(ctx)); err != nil { // and two such are merged
+		t.Fatal(err)
+	}
+	for _, q := range []string{`"xx xx xx xx xx xx xx xx"`, `"yy zz"`, "xx"} {
+		if ids, _, err := x.Search(ctx, q, 0, 10); err != nil || len(ids) != 2 {
+			t.Errorf("%s, merged: %v, %v", q, ids, err)
+		}
+	}
+}
+
 // TestTidy: once no more articles come, small segments are merged.
 func TestTidy(t *testing.T) {
 	m := newMade(8 * batchSize)
