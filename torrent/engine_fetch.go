@@ -15,6 +15,8 @@ import (
 	"time"
 
 	bt "github.com/anacrolix/torrent"
+	"github.com/anacrolix/torrent/bencode"
+	"github.com/anacrolix/torrent/metainfo"
 	"github.com/anacrolix/torrent/types/infohash"
 )
 
@@ -201,6 +203,20 @@ func (j *job) metadata() error {
 			return nil
 		}
 	}
+}
+
+// takeInfo is ParseInfo of what is to be fetched: the engine must be able to read it, too,
+// for it says nothing of what it cannot read and waits for another peer's.
+func takeInfo(raw []byte, lim Limits) (*Info, error) {
+	in, err := ParseInfo(raw, lim)
+	if err != nil {
+		return nil, err
+	}
+	var theirs metainfo.Info
+	if err := bencode.Unmarshal(raw, &theirs); err != nil {
+		return nil, badInfo("%.200v", err)
+	}
+	return in, nil
 }
 
 // transfer watches the download until all is here.

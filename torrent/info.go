@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-
-	"github.com/anacrolix/torrent/bencode"
-	"github.com/anacrolix/torrent/metainfo"
 )
 
 // Limits bound what the net may say of a torrent (spec §4). A zero field takes
@@ -97,20 +94,6 @@ func ParseInfo(raw []byte, lim Limits) (*Info, error) {
 		return nil, err
 	}
 	return in, in.checkPieces(d, lim)
-}
-
-// takeInfo is ParseInfo of what is to be fetched: the engine must be able to read it, too,
-// for it says nothing of what it cannot read and waits for another peer's.
-func takeInfo(raw []byte, lim Limits) (*Info, error) {
-	in, err := ParseInfo(raw, lim)
-	if err != nil {
-		return nil, err
-	}
-	var theirs metainfo.Info
-	if err := bencode.Unmarshal(raw, &theirs); err != nil {
-		return nil, badInfo("%.200v", err)
-	}
-	return in, nil
 }
 
 func (in *Info) checkPieces(d bval, lim Limits) error {
