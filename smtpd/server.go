@@ -135,7 +135,7 @@ func New(cfg Config) *Server {
 	if cfg.State != nil && cfg.Mailer != nil {
 		s.held = newHolder(cfg.State, cfg.Now)
 	}
-	s.smtp = &dialog.Server{Host: cfg.Host, LMTP: cfg.LMTP, TLS: cfg.TLS, OfferTLS: cfg.OfferTLS, MaxMessage: cfg.MaxMessage,
+	s.smtp = dialog.New(dialog.Config{Host: cfg.Host, Domain: cfg.Domain, LMTP: cfg.LMTP, TLS: cfg.TLS, OfferTLS: cfg.OfferTLS, MaxMessage: cfg.MaxMessage,
 		MaxRecipients: 100, // RFC 5321 §4.5.3.1.8
 		MaxConns:      cfg.MaxConns,
 		MaxPerHost:    max(cfg.MaxConns/4, 1),
@@ -144,7 +144,7 @@ func New(cfg Config) *Server {
 			return contains(l.trusted, hostOf(a)) || contains(l.front, hostOf(a))
 		},
 		Wait: 5 * time.Minute, // RFC 5321 §4.5.3.2.7
-		Open: s.open, Log: cfg.Log}
+		Open: s.open, Log: cfg.Log})
 	return s
 }
 

@@ -96,9 +96,6 @@ func (s *session) Mail(from string) error {
 // Rcpt takes a recipient, if it is one of ours and something can come of it.
 func (s *session) Rcpt(to string) error {
 	local, domain, ok := splitAddress(to)
-	if strings.EqualFold(to, "postmaster") { // RFC 5321 §4.5.1
-		local, domain, ok = to, strings.ToLower(s.srv.cfg.Domain), true
-	}
 	if !ok {
 		return reply(553, 5, 1, 3, "that is no address")
 	}

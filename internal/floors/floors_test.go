@@ -34,7 +34,7 @@ var owner = map[string][]string{
 	"github.com/anacrolix/":              {"torrent", "torrent/tracker"},
 	"github.com/blevesearch/bleve":       {"spool/search"},
 	"go.etcd.io/bbolt":                   {"spool/local", "internal/state"},
-	"github.com/emersion/go-smtp":        {"smtpd/courier"},
+	"github.com/emersion/go-smtp":        {"smtpd/dialog", "smtpd/courier"},
 	"github.com/emersion/go-msgauth":     {"smtpd", "smtpd/alignment"},
 	"github.com/emersion/go-message":     {"smtpd/courier"},
 	"github.com/microcosm-cc/bluemonday": {"article/content"},

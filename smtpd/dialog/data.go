@@ -3,7 +3,10 @@ package dialog
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
+	"strconv"
+	"strings"
 )
 
 // dots reads a message of DATA, up to CRLF "." CRLF, and takes the first dot off each
@@ -58,84 +61,117 @@ func (d *dots) next() {
 // chunks reads a message of BDAT commands (RFC 3030 §2): the octets of a chunk, then the
 // commands up to the next one.
 type chunks struct {
-	c     *conn
-	left  int64 // octets of this chunk
-	total int64 // octets of all chunks so far, with this one
-	last  bool
-	err   error // why there will be no more of it
+	g      *gate
+	left   int64 // octets of this chunk
+	total  int64 // octets of all chunks so far, with this one
+	last   bool
+	wrongs int   // commands that are out of place
+	err    error // why there will be no more of it
 }
 
 // errGivenUp ends a message whose client gave it up; it has its answer.
-var errGivenUp = errors.New("the message was given up")
+var errGivenUp = Refuse(451, 4, 3, 0, "the message was given up")
 
 func (k *chunks) Read(p []byte) (int, error) {
 	for k.left == 0 {
 		if k.err == nil && k.last {
 			k.err = io.EOF
 		}
+		if k.err == nil {
+			k.err = k.next()
+		}
 		if k.err != nil {
 			return 0, k.err
 		}
-		k.err = k.next()
 	}
-	n, err := k.c.r.Read(p[:min(int64(len(p)), k.left)])
+	if k.total > k.g.srv.MaxMessage {
+		k.err = Refuse(552, 5, 3, 4, "the limit is %d octets", k.g.srv.MaxMessage)
+		return 0, k.err
+	}
+	n, err := k.g.r.Read(p[:min(int64(len(p)), k.left)])
 	k.left -= int64(n)
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}
-	if err != nil {
-		k.err = err
-	}
+	k.err = err
 	return n, err
 }
 
 // next answers to a chunk that has been read, and goes on to the following one.
 func (k *chunks) next() error {
-	k.c.say(250, "2.0.0 %d octets so far", k.total)
+	k.g.say(250, "2.0.0 %d octets so far", k.total)
 	for {
-		verb, arg, err := k.c.command()
+		verb, arg, err := k.g.command()
 		if err != nil {
 			return err
 		}
 		switch verb {
 		case "BDAT":
-			if err := k.begin(arg); err != nil {
-				return err
+			if !k.begin(arg) {
+				return k.giveUp()
 			}
 			return nil
 		case "NOOP":
-			k.c.say(250, "2.0.0 fine")
+			k.g.say(250, "2.0.0 fine")
 		case "RSET":
-			k.c.say(250, "2.0.0 forgotten")
-			return errGivenUp
+			k.g.say(250, "2.0.0 forgotten")
+			return k.giveUp()
 		case "QUIT":
-			k.c.quit()
-			return errGivenUp
+			k.g.hangUp("221 2.0.0 good-bye")
+			return k.giveUp()
 		default:
-			k.c.wrong(503, "5.5.1 BDAT goes on, or RSET ends it")
-		}
-		if k.c.over {
-			return errGivenUp
+			if k.wrongs++; k.wrongs > maxWrong {
+				k.g.hangUp("421 4.7.0 too many errors, good-bye")
+				return k.giveUp()
+			}
+			k.g.say(503, "5.5.1 BDAT goes on, or RSET ends it")
 		}
 	}
 }
 
-// begin reads the argument of BDAT.
-func (k *chunks) begin(arg string) error {
+func (k *chunks) giveUp() error {
+	k.g.giveUp()
+	return errGivenUp
+}
+
+// begin reads the argument of BDAT. If it is none, or out of all measure, it is not known
+// where the next command begins: the connection ends.
+func (k *chunks) begin(arg string) bool {
 	size, last, ok := chunkSize(arg)
-	if !ok { // it is not known where the next command begins
-		k.c.fatal(501, "5.5.4 BDAT SIZE [LAST]")
-		return errGivenUp
+	switch {
+	case !ok:
+		k.g.hangUp("501 5.5.4 BDAT SIZE [LAST]")
+	case size > 2*k.g.srv.MaxMessage:
+		k.g.hangUp(fmt.Sprintf("552 5.3.4 the limit is %d octets", k.g.srv.MaxMessage))
+		ok = false
 	}
 	k.left, k.last = size, last
-	if k.total += size; k.total > k.c.srv.MaxMessage {
-		return errTooLarge(k.c.srv.MaxMessage)
-	}
-	return nil
+	k.total += size
+	return ok
 }
 
-func errTooLarge(limit int64) *Reply {
-	return Refuse(552, 5, 3, 4, "the limit is %d octets", limit)
+// skip reads what is left of a chunk.
+func (k *chunks) skip() error {
+	_, err := io.CopyN(io.Discard, k.g.r, k.left)
+	k.left = 0
+	return err
+}
+
+// chunkSize reads the argument of BDAT.
+func chunkSize(arg string) (size int64, last, ok bool) {
+	words := strings.Fields(arg)
+	switch len(words) {
+	case 2:
+		if !strings.EqualFold(words[1], "LAST") {
+			return 0, false, false
+		}
+		last = true
+	case 1:
+	default:
+		return 0, false, false
+	}
+	n, err := strconv.ParseUint(words[0], 10, 40)
+	return int64(n), last, err == nil
 }
 
 // errLineEnd refuses a message whose lines do not all end with CRLF, or that holds NUL:
@@ -147,9 +183,10 @@ var errLineEnd = Refuse(550, 5, 6, 0, "lines must end with CRLF, and NUL is not 
 // sound passes a message on and ends it with errLineEnd where a CR does not stand before
 // an LF, an LF not behind a CR, or an octet is NUL.
 type sound struct {
-	r    io.Reader
-	last byte
-	bad  bool
+	r     io.Reader
+	last  byte
+	bad   bool
+	whole bool // the end was read
 }
 
 func (s *sound) Read(p []byte) (int, error) {
@@ -160,7 +197,8 @@ func (s *sound) Read(p []byte) (int, error) {
 		}
 		s.last = c
 	}
-	if s.bad = s.bad || err == io.EOF && s.last == '\r'; s.bad && err == io.EOF {
+	s.whole = s.whole || err == io.EOF
+	if s.bad = s.bad || s.whole && s.last == '\r'; s.bad && err == io.EOF {
 		err = errLineEnd
 	}
 	return n, err
