@@ -53,6 +53,7 @@ func badInfo(format string, args ...any) error {
 // File is one file of a torrent.
 type File struct {
 	Path   string // components joined by "/"; for a single-file torrent its name
+	Other  string // the path that "path.utf-8" or "name.utf-8" says, where it is another one
 	Offset int64  // in the torrent
 	Length int64
 	Pad    bool // BEP 47: fills up to a piece's border, shown to nobody
@@ -64,6 +65,7 @@ type Info struct {
 	Hash        Infohash
 	Raw         []byte // the dictionary's octets
 	Name        string
+	Other       string // as in File
 	PieceLength int64
 	NumPieces   int
 	Length      int64 // of all files
@@ -90,6 +92,9 @@ func ParseInfo(raw []byte, lim Limits) (*Info, error) {
 		return nil, badInfo("version %d: hybrids and version 2 are not taken, make it as version 1 (spec/torrent.md 1.6 says why)", v.num)
 	}
 	in := &Info{Hash: sha1.Sum(raw), Raw: raw, Name: d.text("name")}
+	if name := d.text("name.utf-8"); name != in.Name && checkComponent(name, lim) == nil {
+		in.Other = name
+	}
 	if err := in.readFiles(d, lim); err != nil {
 		return nil, err
 	}
@@ -127,14 +132,14 @@ func (in *Info) readFiles(d bval, lim Limits) error {
 	}
 	if single {
 		in.Single = true
-		return in.addFile(in.Name, length.num, false, lim)
+		return in.addFile(File{Path: in.Name, Other: in.Other, Length: length.num}, lim)
 	}
 	if len(list.sub) == 0 || len(list.sub) > lim.Files {
 		return badInfo("%d files, 1 to %d are taken", len(list.sub), lim.Files)
 	}
 	seen := make(map[string]bool, len(list.sub))
 	for _, f := range list.sub {
-		path, err := filePath(f, lim)
+		path, err := filePath(f, "path", lim)
 		if err != nil {
 			return err
 		}
@@ -147,15 +152,26 @@ func (in *Info) readFiles(d bval, lim Limits) error {
 			return badInfo("the path %.80q occurs twice", path)
 		}
 		seen[path] = true
-		if err := in.addFile(path, size.num, pad, lim); err != nil {
+		if err := in.addFile(File{Path: path, Other: otherPath(f, path, lim), Length: size.num, Pad: pad}, lim); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func filePath(f bval, lim Limits) (string, error) {
-	parts, ok := f.get("path", 'l')
+// otherPath reads the key by which some programs say a path in UTF-8, beside one in
+// an encoding of their own; libtorrent then takes only that. A bad one is passed over:
+// nothing here depends on it.
+func otherPath(f bval, path string, lim Limits) string {
+	other, err := filePath(f, "path.utf-8", lim)
+	if err != nil || other == path {
+		return ""
+	}
+	return other
+}
+
+func filePath(f bval, key string, lim Limits) (string, error) {
+	parts, ok := f.get(key, 'l')
 	if !ok || len(parts.sub) == 0 || len(parts.sub) > lim.Depth {
 		return "", badInfo("a path of %d components, 1 to %d are taken", len(parts.sub), lim.Depth)
 	}
@@ -190,31 +206,44 @@ func checkComponent(s string, lim Limits) error {
 	return nil
 }
 
-func (in *Info) addFile(path string, length int64, pad bool, lim Limits) error {
-	if length < 0 || length > lim.Total-in.Length {
-		return badInfo("a length of %d: in all 0 to %d are taken", length, lim.Total)
+func (in *Info) addFile(f File, lim Limits) error {
+	if f.Length < 0 || f.Length > lim.Total-in.Length {
+		return badInfo("a length of %d: in all 0 to %d are taken", f.Length, lim.Total)
 	}
-	in.Files = append(in.Files, File{Path: path, Offset: in.Length, Length: length, Pad: pad})
-	in.Length += length
+	f.Offset = in.Length
+	in.Files = append(in.Files, f)
+	in.Length += f.Length
 	return nil
 }
 
 // Find returns the index of the file of that path, or -1. For torrents of many
 // files the torrent's name may stand in front, as web seeds have it (BEP 19).
 func (in *Info) Find(path string) int {
-	for pass := 0; pass < 2; pass++ {
-		for i, f := range in.Files {
-			if f.Path == path && !f.Pad {
-				return i
-			}
-		}
-		rest, ok := strings.CutPrefix(path, in.Name+"/")
-		if in.Single || !ok {
-			break
-		}
-		path = rest
+	i := in.find(path)
+	if in.Single {
+		return i
 	}
-	return -1
+	for _, name := range [...]string{in.Name, in.Other} {
+		if rest, ok := strings.CutPrefix(path, name+"/"); ok && i < 0 && name != "" {
+			i = in.find(rest)
+		}
+	}
+	return i
+}
+
+// find looks for a path as it stands, then in its other spelling.
+func (in *Info) find(path string) int {
+	other := -1
+	for i, f := range in.Files {
+		switch {
+		case f.Pad || path == "":
+		case f.Path == path:
+			return i
+		case f.Other == path && other < 0:
+			other = i
+		}
+	}
+	return other
 }
 
 // Folder says whether there is a file below that path; "" is the root. A final

@@ -3,9 +3,11 @@ package web
 import (
 	"bytes"
 	"context"
+	"crypto/sha1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -344,6 +346,61 @@ func TestSize(t *testing.T) {
 	for n, want := range map[int64]string{0: "0 bytes", 1023: "1023 bytes", 1024: "1.0 KiB", 3000000: "2.9 MiB", 1023 << 10: "1.0 MiB", 1<<63 - 1: "8.0 EiB"} {
 		if got := en.Octets(n); got != want {
 			t.Errorf("%d: %s", n, got)
+		}
+	}
+}
+
+// TestTwoSpellings: a torrent that says its names in an old charset and in UTF-8 is
+// served under both, for engines build the URL of a web seed from either.
+func TestTwoSpellings(t *testing.T) {
+	t.Parallel()
+	data := strings.Repeat("Gruesse! ", 2000)
+	text := func(s string) string { return fmt.Sprintf("%d:%s", len(s), s) }
+	var pieces bytes.Buffer
+	for i := 0; i < len(data); i += 16384 {
+		h := sha1.Sum([]byte(data[i:min(i+16384, len(data))]))
+		pieces.Write(h[:])
+	}
+	path := "4:pathl" + text("f\xfcr") + text("gr\xfc\xdfe.txt") + "e10:path.utf-8l" + text("für") + text("grüße.txt") + "e"
+	raw := fmt.Sprintf("d5:filesld6:lengthi%de%see", len(data), path) + "4:name" + text("D\xfcne") + "10:name.utf-8" + text("Düne") +
+		"12:piece lengthi16384e6:pieces" + text(pieces.String()) + "e"
+	in, err := torrent.ParseInfo([]byte(raw), torrent.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := "/t/" + in.Hash.String() + "/"
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, root) {
+			http.ServeContent(w, r, "", time.Time{}, strings.NewReader(data))
+			return
+		}
+		w.Write(torrent.Metainfo{Info: in}.Encode())
+	}))
+	t.Cleanup(origin.Close)
+	fetch := func(from string) *Handler {
+		s := newStore(t, "http://127.0.0.1:1")
+		e := newEngine(t, s, torrent.EngineConfig{Patience: 50 * time.Millisecond})
+		if err := s.Note(torrent.Magnet{Hash: in.Hash, Length: -1, WebSeeds: []string{from + root}}); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := e.Fetch(ctx, in.Hash, torrent.Cache); err != nil {
+			t.Fatal(err)
+		}
+		return newHandler(t, Config{Store: s, Engine: e, URL: "http://n"})
+	}
+	first := fetch(origin.URL)
+	node := httptest.NewServer(first)
+	t.Cleanup(node.Close)
+	second := fetch(node.URL) // by the engine's own choice of a spelling
+	for path, want := range map[string]int{
+		"f%FCr/gr%FC%DFe.txt": 200, "f%C3%BCr/gr%C3%BC%C3%9Fe.txt": 200,
+		"D%C3%BCne/f%C3%BCr/gr%C3%BC%C3%9Fe.txt": 200, "D%FCne/f%FCr/gr%FC%DFe.txt": 200,
+		"f%C3%BCr/gr%FC%DFe.txt": 404, "D%C3%BCne/": 404, "Dune/f%FCr/gr%FC%DFe.txt": 404,
+	} {
+		if res := get(t, second, root+path); res.StatusCode != want || want == 200 && body(t, res) != data {
+			t.Errorf("%s: %d", path, res.StatusCode)
 		}
 	}
 }
