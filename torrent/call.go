@@ -37,6 +37,9 @@ func (e *Engine) Ring(h Infohash, to netip.AddrPort) {
 	if e.listen == nil || to.Port() < 2 || !e.store.Has(h) { // nodes that take no peers announce port 1
 		return
 	}
+	if r, err := e.store.Record(h); err != nil || r.elsewhere(e.store.cfg.URL) {
+		return
+	}
 	select {
 	case e.caller.calls <- call{h: h, to: to, due: time.Now().Add(e.cfg.RingAfter)}:
 	default:

@@ -41,6 +41,7 @@ type job struct {
 	have    int64                // octets of data read so far
 	silent  map[*bt.PeerConn]lag // per peer
 	sources chan []byte          // info dictionaries that came over HTTP
+	again   chan struct{}        // trackers are to be asked now
 }
 
 // lag is what a peer has given, since when it is no more, and when the peer came.
@@ -83,7 +84,7 @@ func (e *Engine) start(h Infohash, class Class) (*job, error) {
 		return nil, e.ctx.Err()
 	}
 	j := &job{e: e, h: h, class: class, ready: make(chan struct{}), done: make(chan struct{}),
-		silent: map[*bt.PeerConn]lag{}, sources: make(chan []byte, 1), web: e.usable(r.WebSeeds)}
+		silent: map[*bt.PeerConn]lag{}, sources: make(chan []byte, 1), again: make(chan struct{}, 1), web: e.usable(r.WebSeeds)}
 	j.ctx, j.cancel = context.WithCancel(e.ctx)
 	opts := bt.AddTorrentOpts{InfoHash: infohash.T(h), DeferStorageOpen: true}
 	if in, err := e.store.Info(h); err == nil {
@@ -137,6 +138,7 @@ func (j *job) run() {
 }
 
 func (j *job) fetch() error {
+	unread := j.t.Info() == nil
 	var sub = make(chan struct{})
 	defer func() { <-sub }()
 	ctx, cancel := context.WithCancel(j.ctx)
@@ -150,6 +152,9 @@ func (j *job) fetch() error {
 	}
 	if err := j.e.store.begin(j.in, j.class); err != nil {
 		return err
+	}
+	if unread && j.in.Private {
+		j.seclude()
 	}
 	if err := j.t.OpenStorage(j.ctx, nil); err != nil {
 		return fmt.Errorf("open the storage of %s: %w", j.h, err)
@@ -168,6 +173,18 @@ func (j *job) fetch() error {
 		return err
 	}
 	return j.e.store.finish(j.ctx, j.in)
+}
+
+// seclude sends away whoever was found before the torrent was known to be private (BEP
+// 27): others than its own trackers named them, and the engine tells them of each other.
+func (j *job) seclude() {
+	for _, pc := range j.t.PeerConns() {
+		_ = pc.Close()
+	}
+	select {
+	case j.again <- struct{}{}:
+	default:
+	}
 }
 
 // searchFor is how long a torrent is looked for of which there is no metadata.
@@ -313,12 +330,11 @@ func (j *job) prefers(a, b *bt.PeerConn) bool {
 	return j.silent[a].met.Before(j.silent[b].met)
 }
 
-// discover finds peers: this node's own tracker, those of the mesh, and that of
-// the origin, until the context ends.
-func (j *job) discover(ctx context.Context) {
-	r, err := j.e.store.Record(j.h)
-	if err != nil {
-		return
+// trackers are those of the mesh, the torrent's own, and the origin's; of a private one
+// its own.
+func (j *job) trackers(r Record) []string {
+	if r.Private {
+		return r.Trackers
 	}
 	urls := slices.Clone(j.e.cfg.Trackers)
 	for _, u := range r.Trackers {
@@ -327,9 +343,20 @@ func (j *job) discover(ctx context.Context) {
 	for _, o := range j.origins(r) {
 		urls = addUnique(urls, o+"/announce")
 	}
+	return urls
+}
+
+// discover finds peers at this node's own tracker and at the others, until the context
+// ends.
+func (j *job) discover(ctx context.Context) {
 	needInfo := j.t.Info() == nil
 	for {
-		if j.e.cfg.Peers != nil {
+		r, err := j.e.store.Record(j.h)
+		if err != nil {
+			return
+		}
+		urls := j.trackers(r)
+		if j.e.cfg.Peers != nil && !r.elsewhere(j.e.store.cfg.URL) {
 			j.addPeers(j.e.cfg.Peers(j.h))
 		}
 		found := make(chan struct{})
@@ -356,6 +383,7 @@ func (j *job) discover(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
+		case <-j.again:
 		case <-time.After(every):
 		}
 	}

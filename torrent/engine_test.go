@@ -6,6 +6,7 @@ import (
 	"crypto/sha1"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -405,5 +407,79 @@ func TestResume(t *testing.T) {
 	st := second.cl.Stats()
 	if n := st.BytesReadUsefulData.Int64(); n > int64(len(data))-1<<20+256<<10 {
 		t.Errorf("%d octets were fetched again", n)
+	}
+}
+
+// TestPrivate (BEP 27): of a private torrent neither the mesh's trackers nor this node's
+// own hear, and no peer comes from them, unless it names them.
+func TestPrivate(t *testing.T) {
+	t.Parallel()
+	data := content(100000)
+	plain, _, err := BuildInfo(bytes.NewReader(data), int64(len(data)), "a.bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in, err := ParseInfo([]byte(strings.TrimSuffix(string(plain.Raw), "e")+"7:privatei1ee"), Limits{})
+	if err != nil || !in.Private || plain.Private {
+		t.Fatalf("private %v, %v", in, err)
+	}
+	file := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(data))
+	}))
+	t.Cleanup(file.Close)
+	seed := newStore(t, loopback)
+	if _, err := seed.NoteFile(Metainfo{Info: in, WebSeeds: []string{file.URL + "/a.bin"}}.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	from := newEngine(t, seed, func(c *EngineConfig) { c.Patience = 50 * time.Millisecond })
+	if err := from.Fetch(ctxFor(t), in.Hash, Cache); err != nil {
+		t.Fatal(err)
+	}
+	if here, _ := seed.Present(in.Hash); here {
+		t.Error("the node's own tracker, which it does not name, lists it")
+	}
+	var named, mesh atomic.Int32
+	tracker := func(asked *atomic.Int32, peers ...byte) string {
+		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked.Add(1)
+			w.Write(append(fmt.Appendf(nil, "d8:intervali60e5:peers%d:", len(peers)), append(peers, 'e')...))
+		}))
+		t.Cleanup(srv.Close)
+		return srv.URL + "/announce"
+	}
+	at := from.addrPort()
+	own := tracker(&named, append(at.Addr().AsSlice(), byte(at.Port()>>8), byte(at.Port()))...)
+	other := tracker(&mesh)
+	to := newStore(t, loopback)
+	e := newEngine(t, to, func(c *EngineConfig) {
+		c.Trackers = []string{other}
+		c.Peers = func(Infohash) []netip.AddrPort { mesh.Add(1); return nil }
+	})
+	if err := to.Note(Magnet{Hash: in.Hash, Length: -1, Trackers: []string{other}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := to.NoteFile(Metainfo{Info: in, Trackers: []string{own}}.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	if err := to.Note(Magnet{Hash: in.Hash, Length: -1, Trackers: []string{other}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Fetch(ctxFor(t), in.Hash, Cache); err != nil {
+		t.Fatal(err)
+	}
+	checkContent(t, to, in.Hash, data)
+	if named.Load() == 0 || mesh.Load() != 0 {
+		t.Errorf("its own tracker was asked %d times, others %d", named.Load(), mesh.Load())
+	}
+
+	late := newStore(t, loopback) // by a magnet link it is known to be private only with the metadata
+	if err := late.Note(Magnet{Hash: in.Hash, Length: -1, Trackers: []string{own}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := newEngine(t, late, func(c *EngineConfig) { c.Trackers = []string{other} }).Fetch(ctxFor(t), in.Hash, Cache); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := late.Record(in.Hash); err != nil || !r.Private {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -112,7 +112,7 @@ func (s *Store) begin(in *Info, class Class) error {
 		s.release(in.Length)
 		return err
 	}
-	r.State, r.Length, r.Wanted, r.Class = Partial, in.Length, s.now(), max(r.Class, class)
+	r.State, r.Length, r.Wanted, r.Class, r.Private = Partial, in.Length, s.now(), max(r.Class, class), in.Private
 	if r.Name == "" {
 		r.Name = CleanName(in.Name)
 	}

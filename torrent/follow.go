@@ -265,12 +265,13 @@ func (s *Store) Announcement(a Attachment, text string, boundary string) (conten
 	return "multipart/mixed; boundary=\"" + boundary + "\"", joinParts(boundary, [][]byte{first, a.appendPart(nil)})
 }
 
-// Present says whether a torrent is here (seed), or at least a part of it.
+// Present says whether a torrent is here (seed), or at least a part of it, as far as
+// this node's tracker may know.
 func (s *Store) Present(h Infohash) (seed, present bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r, ok := s.index[h]
-	if !ok || r.State == Known {
+	if !ok || r.State == Known || r.elsewhere(s.cfg.URL) {
 		return false, false
 	}
 	return r.Complete(), true

@@ -70,6 +70,7 @@ type Info struct {
 	NumPieces   int
 	Length      int64 // of all files
 	Single      bool
+	Private     bool // BEP 27: peers come from its own trackers only
 	Files       []File
 }
 
@@ -92,6 +93,9 @@ func ParseInfo(raw []byte, lim Limits) (*Info, error) {
 		return nil, badInfo("version %d: hybrids and version 2 are not taken, make it as version 1 (spec/torrent.md 1.6 says why)", v.num)
 	}
 	in := &Info{Hash: sha1.Sum(raw), Raw: raw, Name: d.text("name")}
+	if v, ok := d.get("private", 'i'); ok {
+		in.Private = v.num == 1
+	}
 	if name := d.text("name.utf-8"); name != in.Name && checkComponent(name, lim) == nil {
 		in.Other = name
 	}

@@ -1,6 +1,7 @@
 package torrent
 
 import (
+	"slices"
 	"time"
 )
 
@@ -60,6 +61,7 @@ type Record struct {
 	Group    string   `json:",omitempty"` // whose quota counts
 	WebSeeds []string `json:",omitempty"` // of the magnet link
 	Trackers []string `json:",omitempty"`
+	Private  bool     `json:",omitempty"` // BEP 27: no other tracker is asked, or told
 	Refs     int      `json:",omitempty"` // live articles that name it
 	Added    int64    // Unix seconds
 	Wanted   int64    // when somebody last wanted it
@@ -71,6 +73,12 @@ type Record struct {
 
 // Complete says that all its octets are here.
 func (r *Record) Complete() bool { return r.State >= Here }
+
+// elsewhere says that this node's tracker, at its URL own, is to know nothing of a
+// torrent: it is private, and names others.
+func (r *Record) elsewhere(own string) bool {
+	return r.Private && !slices.Contains(r.Trackers, own+"/announce")
+}
 
 // Reference is one article's claim about a torrent.
 type Reference struct {

@@ -62,7 +62,7 @@ func (s *Store) erase(h Infohash, more func(tx *state.Tx) error, still func(*Rec
 	var orphans []Sum
 	key := h.String()
 	known := Record{Hash: h, Name: r.Name, Length: r.Length, State: Known, Class: Cache, Group: r.Group, Refs: r.Refs,
-		WebSeeds: r.WebSeeds, Trackers: r.Trackers, Added: r.Added, Wanted: r.Wanted}
+		WebSeeds: r.WebSeeds, Trackers: r.Trackers, Private: r.Private, Added: r.Added, Wanted: r.Wanted}
 	row, err := json.Marshal(known)
 	if err != nil {
 		return err

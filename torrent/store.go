@@ -358,7 +358,11 @@ func (s *Store) progress(h Infohash) {
 }
 
 // Note makes a torrent known that no article names: somebody here gave its magnet.
-func (s *Store) Note(m Magnet) error {
+func (s *Store) Note(m Magnet) error { return s.note(m, false) }
+
+// note is Note; private says that m is of the .torrent file of a private torrent: nobody
+// else names trackers of such a one.
+func (s *Store) note(m Magnet, private bool) error {
 	if err := s.denied(m.Hash, Sum{}); err != nil {
 		return err
 	}
@@ -378,8 +382,13 @@ func (s *Store) Note(m Magnet) error {
 	for _, u := range m.WebSeeds {
 		r.WebSeeds = addUnique(r.WebSeeds, u)
 	}
-	for _, u := range m.Trackers {
-		r.Trackers = addUnique(r.Trackers, u)
+	if private {
+		r.Private, r.Trackers = true, nil
+	}
+	if private || !r.Private {
+		for _, u := range m.Trackers {
+			r.Trackers = addUnique(r.Trackers, u)
+		}
 	}
 	return s.put(r, nil)
 }
@@ -392,7 +401,7 @@ func (s *Store) NoteFile(b []byte) (Infohash, error) {
 		return Infohash{}, err
 	}
 	in := m.Info
-	err = s.Note(Magnet{Hash: in.Hash, Name: in.Name, Length: in.Length, Trackers: m.Trackers, WebSeeds: m.WebSeeds})
+	err = s.note(Magnet{Hash: in.Hash, Name: in.Name, Length: in.Length, Trackers: m.Trackers, WebSeeds: m.WebSeeds}, in.Private)
 	if err != nil {
 		return Infohash{}, err
 	}

@@ -150,6 +150,9 @@ func (h *Handler) listing(w http.ResponseWriter, r *http.Request, st torrent.Sta
 
 func (h *Handler) view(st torrent.Status) view {
 	m := torrent.Magnet{Hash: st.Hash, Name: st.Name, Length: st.Length, Trackers: []string{torrent.Retracker, h.cfg.URL + "/announce"}, WebSeeds: st.WebSeeds}
+	if st.Private {
+		m.Trackers = st.Trackers
+	}
 	v := view{
 		Infohash: st.Hash.String(), Name: st.Name, State: st.State.String(), Size: st.Length, Have: st.Have,
 		Peers: st.Peers, Fetching: st.Fetching,

@@ -233,6 +233,9 @@ func (h *Handler) notHere(w http.ResponseWriter, hash torrent.Infohash) {
 	m := torrent.Magnet{Hash: hash, Length: -1, Trackers: []string{torrent.Retracker}}
 	if rec, err := h.cfg.Store.Record(hash); err == nil {
 		m.Name, m.Length, m.WebSeeds = rec.Name, rec.Length, rec.WebSeeds
+		if rec.Private {
+			m.Trackers = rec.Trackers
+		}
 	}
 	http.Error(w, "This is not on this node. A torrent program may find it:\n\n"+m.String(), http.StatusNotFound)
 }
@@ -310,8 +313,12 @@ func firstOctet(rng string, length int64) int64 {
 	return 0
 }
 
-// trackers of the metainfo that this node gives out.
-func (h *Handler) trackers() []string {
+// trackers of the metainfo that this node gives out; of a private torrent (BEP 27) those
+// that it came with.
+func (h *Handler) trackers(st torrent.Status) []string {
+	if st.Private {
+		return st.Trackers
+	}
 	return append([]string{h.cfg.URL + "/announce", torrent.Retracker}, h.cfg.Trackers...)
 }
 
@@ -330,7 +337,7 @@ func (h *Handler) metainfo(w http.ResponseWriter, r *http.Request, hash torrent.
 	if in.Single {
 		seed += torrent.EscapePath(in.Files[0].Path)
 	}
-	m := torrent.Metainfo{Info: in, Trackers: h.trackers(), WebSeeds: []string{seed}}
+	m := torrent.Metainfo{Info: in, Trackers: h.trackers(st), WebSeeds: []string{seed}}
 	w.Header().Set("Content-Type", "application/x-bittorrent")
 	w.Header().Set("Content-Disposition", mime.FormatMediaType("attachment", map[string]string{"filename": torrent.CleanName(in.Name) + ".torrent"}))
 	_, _ = w.Write(m.Encode())

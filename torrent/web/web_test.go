@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -401,6 +402,32 @@ func TestTwoSpellings(t *testing.T) {
 	} {
 		if res := get(t, second, root+path); res.StatusCode != want || want == 200 && body(t, res) != data {
 			t.Errorf("%s: %d", path, res.StatusCode)
+		}
+	}
+}
+
+// TestPrivate: what is given out of a private torrent names its own trackers only.
+func TestPrivate(t *testing.T) {
+	t.Parallel()
+	const own = "http://tracker.example/announce"
+	raw := "d6:lengthi5e4:name1:a12:piece lengthi16384e6:pieces20:" + strings.Repeat("x", 20) + "7:privatei1ee"
+	in, err := torrent.ParseInfo([]byte(raw), torrent.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStore(t, "http://n")
+	if _, err := s.NoteFile(torrent.Metainfo{Info: in, Trackers: []string{own}}.Encode()); err != nil {
+		t.Fatal(err)
+	}
+	h := newHandler(t, Config{Store: s, Engine: newEngine(t, s, torrent.EngineConfig{}), URL: "http://n", MayFetch: anybody, Trackers: []string{"http://mesh/announce"}})
+	m, err := torrent.ParseMetainfo([]byte(body(t, get(t, h, "/t/"+in.Hash.String()+".torrent"))), torrent.Limits{})
+	if err != nil || !slices.Equal(m.Trackers, []string{own}) {
+		t.Errorf("the file names %v, %v", m, err)
+	}
+	stranger := newHandler(t, Config{Store: s, URL: "http://n"})
+	for _, p := range []string{body(t, get(t, h, "/t/"+in.Hash.String()+"/")), body(t, get(t, stranger, "/t/"+in.Hash.String()+"/a"))} {
+		if !strings.Contains(p, "tracker.example") || strings.Contains(p, "retracker") || strings.Contains(p, "n%2Fannounce") {
+			t.Errorf("names other trackers: %s", p)
 		}
 	}
 }
