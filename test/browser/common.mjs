@@ -60,7 +60,7 @@ export async function findings(page, path) {
   await page.addScriptTag({ content: axe });
   const found = await page.evaluate((runOnly) => window.axe.run({ runOnly }), axeRules);
   const out = found.violations.map((v) => [path, v.id, v.nodes.map((n) => n.html + " " + n.failureSummary).slice(0, 3)]);
-  const res = await page.request.get(base + path);
+  const res = await page.request.get(new URL(path, base).href);
   const report = await validator().validateString(await res.text());
   return out.concat(report.results.flatMap((r) => r.messages.map((m) => [path, m.line, m.ruleId, m.message, m.selector])));
 }

@@ -1,7 +1,8 @@
 // Trust, moderation and administration in Chromium. BASE is a node with the accounts
 // ann, eve and root (an administrator), articles that carry hostile payloads in
 // test.hostile, a torrent, a peer in its file, and three measurements; FRESH one that
-// was never used; FEED the address of a feed.
+// was never used; FEED the address of a feed; LEAVE and DECIDE what two mails of a
+// third node lead to, for a subscriber and for a moderator.
 import test, { before, after } from "node:test";
 import assert from "node:assert/strict";
 import { base, group, launch, open as openIn, write, findings, tight } from "./common.mjs";
@@ -314,6 +315,35 @@ for (const [locale, colorScheme, width] of [["en-GB", "light", 1280], ["de-DE", 
     await root.context().close();
     await guest.context().close();
   });
+
+test("axe-core, html-validate and width find nothing on the pages that mails lead to", async () => {
+  const { LEAVE: leave, DECIDE: decide, SHOTS: shots } = process.env;
+  for (const [locale, colorScheme, width] of [["en-GB", "light", 1280], ["de-DE", "light", 1280], ["de-DE", "dark", 320]]) {
+    const page = await open({ locale, colorScheme, viewport: { width, height: 800 }, bypassCSP: true });
+    const check = async (what, url) => {
+      assert.equal(await page.getAttribute("html", "lang"), locale.slice(0, 2));
+      assert.notEqual(await page.title(), "owned", what);
+      if (shots) await page.screenshot({ path: `${shots}/${what}-${locale}-${colorScheme}-${width}.png`, fullPage: true });
+      assert.deepEqual([...(await findings(page, url)), ...(await tight(page))], [], what);
+    };
+    for (const [what, url] of [["leave", leave], ["decide", decide]]) {
+      assert.equal((await page.goto(url)).status(), 200);
+      assert.ok(await page.locator("main form button").count(), what);
+      await check(what, url);
+    }
+    if (width === 320) { // the last: the buttons are pressed
+      await turned(page, page.locator("main button[value=reject]"));
+      assert.match(await page.textContent("main"), /abgelehnt/);
+      await check("decided", decide);
+      await page.goto(leave);
+      await turned(page, page.locator("main form button"));
+      assert.match(await page.textContent("main"), /nicht mehr an/);
+      await check("left", leave);
+    }
+    assert.deepEqual(page.trouble.filter((t) => !t.startsWith("asks " + new URL(leave).origin)), []);
+    await page.context().close();
+  }
+});
 
 test("hostile articles are inert", async () => {
   const page = await as("root");

@@ -160,12 +160,13 @@ func TestTrust(t *testing.T) {
 	}
 	b.serve("")
 	fresh.serve("")
+	leave, decide := mailPages(t, bin)
 	args := []string{"--test", "--test-concurrency=1", "--test-reporter=spec"}
 	if only := os.Getenv("BROWSER_ONLY"); only != "" { // some of the tests, by name
 		args = append(args, "--test-name-pattern="+only)
 	}
 	cmd := exec.Command("node", append(args, "trust.test.mjs")...)
-	cmd.Env = append(os.Environ(), "BASE=http://"+b.web, "FRESH=http://"+fresh.web, "FEED="+feed.URL+"/")
+	cmd.Env = append(os.Environ(), "BASE=http://"+b.web, "FRESH=http://"+fresh.web, "FEED="+feed.URL+"/", "LEAVE="+leave, "DECIDE="+decide)
 	out, err := cmd.CombinedOutput()
 	t.Logf("%s", out)
 	if err != nil {
