@@ -114,6 +114,11 @@ func (v *visitor) threadRows(g spool.GroupInfo, order, from string) (rows []thre
 			row := v.threadRow(g.Name, t)
 			_, row.Watched = v.shelf().watches[t.Root]
 			row.New = len(read) > 0 && t.High > 0 && (!read.has(t.High) || gaps[t.Root])
+			if row.New && len(v.shelf().muted) > 0 {
+				if k, err := v.fresh(g.Name, t.Root); err == nil && k == 0 {
+					row.New = false
+				}
+			}
 			if order == "unread" && !row.New {
 				continue
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/litfass/litfass/article"
 	"github.com/litfass/litfass/members"
 	"github.com/litfass/litfass/spool"
+	"github.com/litfass/litfass/spool/threads"
 )
 
 // Shelf keeps what a member watches, mutes and is writing. members.Book is one.
@@ -111,7 +112,9 @@ func (v *visitor) Watched() int {
 	for root, w := range s.watches {
 		g := article.Group(w.Group)
 		if t, err := v.Threads.Find(v.ctx, g, root); err == nil && v.mayRead(g) && v.marks.known(g) && t.High > 0 && !v.marks.of(g).has(t.High) {
-			n++
+			if k, err := v.fresh(g, root); err == nil && k > 0 {
+				n++
+			}
 		}
 	}
 	c.mu.Lock()
@@ -127,6 +130,32 @@ func (v *visitor) muted(e spool.Entry) (name string, ok bool) {
 	}
 	name, ok = v.shelf().muted[e.Proof.Identity]
 	return name, ok
+}
+
+// mutes says whether the visitor muted the signer of a post.
+func (v *visitor) mutes(p *threads.Post) bool {
+	if _, ok := v.shelf().muted[p.Signer]; !ok || p.Signer == "" {
+		return false
+	}
+	e, err := v.Spool.ByID(v.ctx, p.ID) // tells a person's key from a node's
+	if err != nil {
+		return false
+	}
+	_, ok := v.muted(e)
+	return ok
+}
+
+// fresh counts what a thread has in a group for the visitor to read: neither read nor
+// of somebody muted.
+func (v *visitor) fresh(g article.Group, root article.ID) (n int, err error) {
+	read := v.marks.of(g)
+	_, posts, err := v.Threads.Thread(v.ctx, root)
+	for i := range posts {
+		if k := posts[i].Number(g); k > 0 && !read.has(k) && !v.mutes(&posts[i]) {
+			n++
+		}
+	}
+	return n, err
 }
 
 // mine stops guests at what only members have.
@@ -328,14 +357,8 @@ func (v *visitor) watchRow(w members.Watch) (watchRow, time.Time, error) {
 	}
 	row.Subject, row.Posts, row.LastAt, row.LastISO = subject(t.Subject), t.Posts, v.date(t.Last), t.Last.Format(time.RFC3339)
 	if read := v.marks.of(g); len(read) > 0 && !read.has(t.High) {
-		_, posts, err := v.Threads.Thread(v.ctx, t.Root)
-		if err != nil {
+		if row.Unread, err = v.fresh(g, t.Root); err != nil {
 			return row, t.Last, err
-		}
-		for i := range posts {
-			if n := posts[i].Number(g); n > 0 && !read.has(n) {
-				row.Unread++
-			}
 		}
 		row.NewHref = row.Href + "?view=" + v.view() + "&new=1"
 	}

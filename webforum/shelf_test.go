@@ -123,6 +123,43 @@ func TestTagKnowsMembersMarks(t *testing.T) {
 	}
 }
 
+// Who is muted makes nothing new: neither a watched thread nor a list nor a thread
+// tells of his posts, until somebody else writes.
+func TestMutedMakesNoNews(t *testing.T) {
+	w := newWorld(t)
+	w.f.Trust = func(context.Context, spool.Entry) Trust { return Trust{Result: "none"} }
+	troll, gate, thread := strings.Repeat("a", 52), strings.Repeat("b", 52), "/g/misc.test/t/a1@a.example"
+	w.must(simple(1, "One", ""))
+	w.member()
+	w.get("/g/misc.test")
+	w.post(thread+"/watch", map[string]string{"act": "watch"})
+	w.get(thread)
+	for _, id := range []string{troll, gate} {
+		w.post("/u/"+id+"/mute", map[string]string{"act": "mute", "name": "Troll"})
+	}
+	has(t, w.get("/mine"), "announce no watched one")
+	news := func(want bool, number string) {
+		t.Helper()
+		for path, text := range map[string]string{"/": "thread has news", "/mine": ">" + number + " new post", "/g/misc.test": "new=1"} {
+			if r := w.get(path); strings.Contains(r.body, text) != want {
+				t.Errorf("%s: %q is there: %v", path, text, !want)
+			}
+		}
+	}
+	news(false, "")
+	w.signed(simple(2, "Re: One", "<a1@a.example>"), article.Proof{State: article.ProofHolds, Purpose: "post", Identity: troll})
+	news(false, "")
+	w.signed(simple(3, "Re: One", "<a1@a.example>"), article.Proof{State: article.ProofHolds, Purpose: "gate", Identity: gate}) // of a node, for a guest
+	news(true, "1")
+	w.must(simple(4, "Re: One", "<a1@a.example>"))
+	news(true, "2")
+	w.post("/u/"+troll+"/mute", map[string]string{"act": "unmute"})
+	news(true, "3")
+	w.post("/u/"+troll+"/mute", map[string]string{"act": "mute"})
+	has(t, w.get(thread), ">2 new posts<")
+	news(false, "")
+}
+
 func TestMuting(t *testing.T) {
 	w := newWorld(t)
 	id := strings.Repeat("a", 52)

@@ -211,7 +211,7 @@ func (t *threadView) firstSubject() string {
 
 func (t *threadView) isNew(p *threads.Post) bool {
 	n := p.Number(t.g.Name)
-	return len(t.read) > 0 && n > 0 && !t.read.has(n)
+	return len(t.read) > 0 && n > 0 && !t.read.has(n) && !t.v.mutes(p)
 }
 
 func (t *threadView) countNew() (n int) {

@@ -137,6 +137,11 @@ func (w *world) groups(names ...string) {
 
 // add files an article as if imported and lets the thread index follow.
 func (w *world) add(text string) (spool.Entry, error) {
+	return w.signed(text, article.Proof{})
+}
+
+// signed is add for an article whose signature was judged so.
+func (w *world) signed(text string, proof article.Proof) (spool.Entry, error) {
 	lim := article.Limits{Article: 64 << 20, Line: 32 << 20, Header: 8 << 20, Field: 8 << 20, Groups: 1000}
 	wire, err := article.Normalize([]byte(text), lim)
 	if err != nil {
@@ -146,7 +151,7 @@ func (w *world) add(text string) (spool.Entry, error) {
 	if err != nil {
 		return spool.Entry{}, err
 	}
-	e, err := w.s.Add(context.Background(), a, spool.Arrival{Groups: []article.Group{"misc.test"}, Via: spool.Via{How: spool.Imported}, At: time.Now()})
+	e, err := w.s.Add(context.Background(), a, spool.Arrival{Groups: []article.Group{"misc.test"}, Via: spool.Via{How: spool.Imported}, At: time.Now(), Proof: proof})
 	if err == nil {
 		w.follow()
 	}
