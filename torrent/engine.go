@@ -88,6 +88,7 @@ type Engine struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
+	unread   sync.Map   // Infohash to *gathered, of what is fetched without metadata yet
 	starting sync.Mutex // one fetch of a torrent at a time begins
 
 	mu       sync.Mutex
@@ -167,6 +168,7 @@ func (e *Engine) clientConfig() *bt.ClientConfig {
 	c.Callbacks.CompletedHandshake = func(_ *bt.PeerConn, ih infohash.T) { e.wake(Infohash(ih)) }
 	c.Callbacks.ReceiveEncryptedHandshakeSkeys = e.secretKeys
 	c.Callbacks.ReadMessage = e.quarantine
+	c.Callbacks.PeerConnReadExtensionMessage = append(c.Callbacks.PeerConnReadExtensionMessage, e.gather)
 	return c
 }
 

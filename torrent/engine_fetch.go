@@ -40,7 +40,7 @@ type job struct {
 	moved   time.Time            // when the last octet came
 	have    int64                // octets of data read so far
 	silent  map[*bt.PeerConn]lag // per peer
-	sources chan []byte          // info dictionaries that came over HTTP
+	sources chan []byte          // info dictionaries that came over HTTP, or from peers
 	again   chan struct{}        // trackers are to be asked now
 }
 
@@ -195,6 +195,11 @@ const searchFor = 30 * time.Minute
 func (j *job) metadata() error {
 	wait := time.NewTimer(searchFor)
 	defer wait.Stop()
+	if j.t.Info() == nil {
+		g := &gathered{h: j.h, out: j.sources}
+		j.e.unread.Store(j.h, g)
+		defer j.e.unread.CompareAndDelete(j.h, g)
+	}
 	for {
 		select {
 		case <-j.ctx.Done():
@@ -206,7 +211,7 @@ func (j *job) metadata() error {
 				return err
 			}
 			if err := j.t.SetInfoBytes(raw); err != nil {
-				j.e.cfg.Log.Info("torrent: metadata from the origin", "infohash", j.h, "error", err)
+				j.e.cfg.Log.Info("torrent: metadata", "infohash", j.h, "error", err)
 			}
 		case <-j.t.GotInfo():
 			in, err := ParseInfo(j.t.Metainfo().InfoBytes, j.e.store.limits())

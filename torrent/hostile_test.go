@@ -274,9 +274,13 @@ func TestHostileOnTheWire(t *testing.T) {
 	})
 	defer e.Close()
 	all := hostileFiles(t)
+	for n, name := range map[int]string{1: "one", 2000: "many"} { // pieces, and so pieces of the metadata
+		all["testdata/unreadable-"+name+".torrent"] = fmt.Appendf(nil, "d4:infod6:lengthi%de4:name1:a12:piece lengthi16384e6:pieces%d:%s6:sourcei5eee",
+			n*16384, n*20, strings.Repeat("x", n*20)) // source is no text: well formed, and nothing that the engine reads
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for _, name := range []string{"libtorrent/empty-files-2", "libtorrent/parent_path", "libtorrent/slash_path2", "hostile/name-traversal", "hostile/path-abs"} {
+	for _, name := range []string{"libtorrent/empty-files-2", "libtorrent/parent_path", "libtorrent/slash_path2", "hostile/name-traversal", "hostile/path-abs", "unreadable-one", "unreadable-many"} {
 		raw := infoOf(all["testdata/"+name+".torrent"])
 		h := Infohash(sha1.Sum(raw))
 		mu.Lock()
