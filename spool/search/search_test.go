@@ -283,6 +283,35 @@ func TestRest(t *testing.T) {
 }
 
 // FuzzParse states: a question is refused or has terms with text.
+// TestWide: a beginning that stands for very many groups or pairs of signs is refused
+// with a word of what to do; all groups are no such question.
+func TestWide(t *testing.T) {
+	m := mem(t)
+	groups := []spool.GroupInfo{}
+	for i := range maxBegun {
+		groups = append(groups, spool.GroupInfo{Name: article.Group(fmt.Sprintf("wide%d.g%d", i%2, i)), Status: 'y'})
+	}
+	if err := m.PutGroups(t.Context(), groups...); err != nil {
+		t.Fatal(err)
+	}
+	for i, g := range groups {
+		put(t, m, fmt.Sprint("w", i), string(g.Name), "a@b.example", "wide", "Mon, 02 Jan 2006 15:04:05 +0000", fmt.Sprintf("水%c 水%c", 0x3400+i, 0xac00+i%1000))
+	}
+	x := grow(t, filepath.Join(t.TempDir(), "search"), m)
+	defer x.Close()
+	for q, want := range map[string]int{"group:*": maxBegun, "-group:*": 0, "group:* -group:wide0.*": maxBegun / 2, "group:wide1.* wide": maxBegun / 2, "group:none*": 0} {
+		if _, n, err := x.Search(t.Context(), q, 0, 5); err != nil || n != want {
+			t.Errorf("%s: %d, %v", q, n, err)
+		}
+	}
+	for _, q := range []string{"group:w*", "wide -group:wide*", "水", "水 wide"} {
+		var wrong *QueryError
+		if _, _, err := x.Search(t.Context(), q, 0, 5); !errors.As(err, &wrong) || wrong.Code != "wide" {
+			t.Errorf("%s: %v", q, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for _, s := range []string{"a b", `from:x "a b" -c`, `"`, `-`, `from:"x`, "group:"} {
 		f.Add(s)
