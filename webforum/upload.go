@@ -7,6 +7,7 @@ import (
 	"mime"
 	"mime/multipart"
 	"net/http"
+	"net/textproto"
 	"strings"
 
 	"github.com/litfass/litfass/article/content"
@@ -37,6 +38,8 @@ func (v *visitor) fields(c *composed) (map[string]string, error) {
 		p, err := mr.NextPart()
 		if err == io.EOF {
 			return out, nil
+		} else if badName(err) {
+			return nil, errPage(http.StatusBadRequest, "error.filename")
 		} else if err != nil {
 			return nil, tooLarge(err)
 		}
@@ -85,6 +88,13 @@ func (v *visitor) upload(c *composed, p *multipart.Part, left *int64) error {
 	u.typ = t
 	c.files = append(c.files, u)
 	return nil
+}
+
+// badName says whether a part was refused for its head, of which only a file's name is
+// not the browser's own: browsers send control characters in it as they are.
+func badName(err error) bool {
+	var head textproto.ProtocolError
+	return errors.As(err, &head) && strings.Contains(string(head), "filename=")
 }
 
 // tooLarge makes a page of an upload that is too large or broke off.

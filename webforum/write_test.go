@@ -134,6 +134,26 @@ func upload1(t *testing.T, fields map[string]string, files map[string][]byte) (b
 	return body, m.FormDataContentType()
 }
 
+// A file's name that cannot be read is told apart from a form that broke off.
+func TestFileNames(t *testing.T) {
+	w := newWorld(t)
+	send := func(name, end string) answer {
+		body, typ := upload1(t, map[string]string{"name": "a", "subject": "s", "body": "see"}, map[string][]byte{name: []byte("text")})
+		sent, _, _ := strings.Cut(body.String(), end)
+		r := httptest.NewRequest("POST", "http://box.example/g/misc.test/post", strings.NewReader(sent))
+		r.Header.Set("Content-Type", typ)
+		return w.do(r)
+	}
+	for name, want := range map[string]int{"a\x01b.txt": 400, "a\x7fb.txt": 400, "a\x00b.txt": 400, "a\tb.txt": 303, "a\nb.txt": 303} {
+		if r := send(name, "no end"); r.StatusCode != want || want == 400 && !strings.Contains(r.body, "Rename the file") {
+			t.Errorf("%q: %d %s", name, r.StatusCode, r.body)
+		}
+	}
+	if r := send("whole.bin", "text"); r.StatusCode != 400 || !strings.Contains(r.body, "came in incomplete") {
+		t.Errorf("broken off: %d %s", r.StatusCode, r.body)
+	}
+}
+
 func TestAttachments(t *testing.T) {
 	w := newWorld(t)
 	png := append([]byte("\x89PNG\r\n\x1a\n"), bytes.Repeat([]byte{0, 1, 254, 13, 10}, 3000)...)
