@@ -228,8 +228,13 @@ func (in *Info) Find(path string) int {
 		return i
 	}
 	for _, name := range [...]string{in.Name, in.Other} {
-		if rest, ok := strings.CutPrefix(path, name+"/"); ok && i < 0 && name != "" {
+		rest, ok := strings.CutPrefix(path, name+"/")
+		switch {
+		case i >= 0 || name == "":
+		case ok:
 			i = in.find(rest)
+		case path == name && len(in.Files) == 1: // libtorrent asks so for the one file of a folder
+			i = 0
 		}
 	}
 	return i
