@@ -102,6 +102,9 @@ func TestTorrentCommands(t *testing.T) {
 	if res, got := httpGet(t, added.URL); res.StatusCode != 200 || !bytes.Equal(got, data) {
 		t.Errorf("%s: %d", added.URL, res.StatusCode)
 	}
+	if out, code := a.cmd("torrent", "add", "--group", "no.group", file); code == 0 || !strings.Contains(out, `there is no group no.group; "litfass group list" shows`) {
+		t.Errorf("add to no group: %d %s", code, out)
+	}
 	b := startNode(t, "b", "")
 	copied := filepath.Join(t.TempDir(), "copy")
 	if out, code := b.cmd("torrent", "get", "-o", copied, added.Magnet); code != 0 {
