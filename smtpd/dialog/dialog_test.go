@@ -177,7 +177,7 @@ func TestDialog(t *testing.T) {
 	c.say("RCPT TO:<b@b>\r\nDATA\r\nBDAT 3 LAST\r\nxyz", "502", "502", "502")
 	c.say("MAIL FROM:<a@a> SIZE=1001\r\n", "552 5.3.4")
 	c.say("MAIL FROM:<a@a> SIZE=x\r\nMAIL FROM:<a@a> RET=FULL\r\nMAIL FROM:<ä@a>\r\n", "501", "504", "553 5.6.7")
-	c.say("MAIL FROM:<a@a> BODY=8bitmime SIZE=1000\r\nMAIL FROM:<a@a>\r\n", "250", "503")
+	c.say("MAIL FROM:<a@a> BODY=8bitmime SIZE=1000 AUTH=<>\r\nMAIL FROM:<a@a>\r\n", "250", "503")
 	c.say("RCPT TO:<no@b>\r\nRCPT TO:<broken@b>\r\nRCPT TO:<b@b> NOTIFY=NEVER\r\nRCPT TO:<ä@b>\r\n", "550 5.1.1", "451 4.3.0", "504", "553 5.6.7")
 	c.say("RCPT TO:<1@b>\r\nRCPT TO:<2@b>\r\nRCPT TO:<postmaster>\r\nRCPT TO:<4@b>\r\n", "250", "250", "250", "452 4.5.3")
 	c.say("VRFY x\r\nEXPN x\r\nHELP\r\nNOOP\r\n", "252", "502", "502", "250")

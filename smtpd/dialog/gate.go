@@ -44,8 +44,7 @@ type gate struct {
 	open   bool      // a transaction is
 	over   bool      // nothing more is read
 	last   string
-	moved  bool // the connection has another gate now
-	closed bool
+	closed bool // or another gate has the connection
 	idle   bool // waits for a command outside of a transaction; guarded by srv.mu
 }
 
@@ -341,10 +340,11 @@ func (g *gate) startTLS(arg string) {
 		g.hangUp("501 5.5.1 nothing may follow STARTTLS before TLS, good-bye")
 	default:
 		g.say(220, "2.0.0 go on")
-		g.hangUp("")
-		if g.flush() == nil {
-			g.srv.replace(g, newGate(g.srv, g.raw, tls.Server(g.raw, g.srv.TLS), true))
+		if g.flush() != nil {
+			g.hangUp("")
+			return
 		}
+		g.srv.replace(g, newGate(g.srv, g.raw, tls.Server(g.raw, g.srv.TLS), true))
 	}
 }
 
@@ -379,17 +379,11 @@ func (g *gate) turnAway() {
 	_ = g.raw.Close()
 }
 
-func (g *gate) setMoved() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.moved = true
-}
-
-// shut says whether the connection is this gate's to close, once.
+// shut ends g's part. It says whether the connection was still g's.
 func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	mine := !g.closed && !g.moved
+	mine := !g.closed
 	g.closed, g.over = true, true
 	return mine
 }

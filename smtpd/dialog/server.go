@@ -81,10 +81,11 @@ func New(c Config) *Server {
 	s := &Server{Config: c, turns: turns{make(chan *gate), make(chan struct{}), new(sync.Once)},
 		listeners: map[net.Listener]struct{}{}, gates: map[*gate]struct{}{}, hosts: map[string]int{}}
 	p := smtp.NewServer(smtp.BackendFunc(s.session))
-	p.Domain, p.LMTP, p.EnableSMTPUTF8 = c.Host, c.LMTP, true
-	p.MaxMessageBytes, p.MaxRecipients = c.MaxMessage, c.MaxRecipients
-	p.MaxLineLength = 0        // a gate has bounds of its own
-	p.AllowInsecureAuth = true // Session.Mechanisms decides
+	p.Domain, p.LMTP = c.Host, c.LMTP                                  // LMTP: RFC 2033 §4.1
+	p.EnableSMTPUTF8 = true                                            // RFC 6531; BODY=8BITMIME is taken always: RFC 6152 §2
+	p.MaxMessageBytes, p.MaxRecipients = c.MaxMessage, c.MaxRecipients // offered as SIZE (RFC 1870 §6) and LIMITS (RFC 9422 §2)
+	p.MaxLineLength = 0                                                // a gate has bounds of its own
+	p.AllowInsecureAuth = true                                         // Session.Mechanisms decides
 	p.ErrorLog = complaints{c.Log}
 	s.smtp = p
 	return s
@@ -219,7 +220,7 @@ func (s *Server) replace(old, g *gate) {
 	delete(s.gates, old)
 	s.gates[g] = struct{}{}
 	s.mu.Unlock()
-	old.setMoved()
+	old.shut()
 	s.turns.pass(g)
 }
 
