@@ -7,10 +7,8 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
-	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"testing"
 
 	"github.com/emersion/go-msgauth/dkim"
@@ -138,12 +136,7 @@ func TestWhoMayLeave(t *testing.T) {
 // domain whose DNS does not answer does not wait for it.
 func TestSilentDNSIsAskedOnce(t *testing.T) {
 	resolver := dnsbox.Serve(t, dnsbox.Zone{Fail: map[string]bool{"_dmarc.broken.example": true}})
-	var asked atomic.Int64
-	dial := resolver.Dial
-	resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		asked.Add(1)
-		return dial(ctx, network, address)
-	}
+	asked := dnsbox.Count(resolver)
 	o := open(t, func(cfg *Config) { cfg.Trusted, cfg.Resolver = nil, resolver })
 	var first int64
 	for i, from := range []string{"a@broken.example", "b@Broken.example"} {

@@ -6,7 +6,6 @@ import (
 	"html"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -32,16 +31,7 @@ func (w *world) member() {
 
 func (w *world) put(path string, fields map[string]string, header ...string) answer {
 	w.t.Helper()
-	v := url.Values{}
-	for k, s := range fields {
-		v.Set(k, s)
-	}
-	r := httptest.NewRequest("PUT", "http://"+w.host+path, strings.NewReader(v.Encode()))
-	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	for i := 0; i+1 < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
-	}
-	return w.do(r)
+	return w.form("PUT", path, fields, header...)
 }
 
 // obey lets the control follower act on what came.

@@ -225,11 +225,17 @@ func (w *world) get(path string, header ...string) answer {
 
 func (w *world) post(path string, fields map[string]string, header ...string) answer {
 	w.t.Helper()
+	return w.form("POST", path, fields, header...)
+}
+
+// form sends one by a method.
+func (w *world) form(method, path string, fields map[string]string, header ...string) answer {
+	w.t.Helper()
 	v := url.Values{}
 	for k, s := range fields {
 		v.Set(k, s)
 	}
-	r := httptest.NewRequest("POST", "http://"+w.host+path, strings.NewReader(v.Encode()))
+	r := httptest.NewRequest(method, "http://"+w.host+path, strings.NewReader(v.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	for i := 0; i+1 < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -78,12 +77,7 @@ func TestFromIsRewrittenWhereDMARCForcesIt(t *testing.T) {
 // be, and the next article does not wait for it again.
 func TestSilentDNSIsAskedOnce(t *testing.T) {
 	resolver := dnsbox.Serve(t, dnsbox.Zone{Fail: map[string]bool{"_dmarc.broken.example": true}})
-	var asked atomic.Int64
-	dial := resolver.Dial
-	resolver.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
-		asked.Add(1)
-		return dial(ctx, network, address)
-	}
+	asked := dnsbox.Count(resolver)
 	d := newDesk(t, "127.0.0.1:1", func(c *Config) { c.Resolver = resolver })
 	ctx := context.Background()
 	first := d.mustRewrite(ctx, "a@broken.example")

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -29,6 +30,16 @@ func Serve(t testing.TB, z Zone) *net.Resolver {
 		var d net.Dialer
 		return d.DialContext(ctx, "udp", addr)
 	}}
+}
+
+// Count says how often r asks from now on.
+func Count(r *net.Resolver) *atomic.Int64 {
+	asked, dial := new(atomic.Int64), r.Dial
+	r.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+		asked.Add(1)
+		return dial(ctx, network, address)
+	}
+	return asked
 }
 
 // Listen is Serve for other programs: it returns the server's UDP address.
